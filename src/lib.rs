@@ -1,1 +1,20 @@
-//! tackroom
+//! tackroom: a terminal dashboard and headless runner for Docker test harnesses.
+//!
+//! The crate is a house of layers; a module imports only from rows below its own, and modules
+//! of one row never import each other (`tests/architecture.rs` holds that):
+//!
+//! ```text
+//! 8  main
+//! 7  cli          one file per command; the only place that prints
+//! 6  tui          the dashboard: state, update, view, runtime (feature `tui`)
+//! 5  bootstrap    configuration -> a ready context
+//! 4  harness      up, ready, seed, replays, teardown as one stream of events
+//! 3  logs  watch  replay  lifecycle  teardown  report  docker
+//! 2  engine  process  config
+//! 1  domain
+//! 0  text
+//! ```
+
+pub mod domain;
+pub mod engine;
+pub mod text;

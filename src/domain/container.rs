@@ -1,0 +1,244 @@
+//! A container as the lists show it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::id::ContainerId;
+use super::label::{COMPOSE_SERVICE, Labels};
+
+/// What one row needs. The engine's list gives most of it; [`Detail`] needs an inspect and comes
+/// later, so that rows are painted before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: ContainerId,
+    /// Without the leading slash that the engine writes.
+    pub name: String,
+    /// The image reference that the container was created from.
+    pub image: String,
+    pub image_id: String,
+    pub state: State,
+    pub health: Option<Health>,
+    /// The engine's own words, such as `Up 2 minutes (healthy)`.
+    pub status: String,
+    pub created: Timestamp,
+    pub labels: Labels,
+    pub ports: Vec<Port>,
+    pub mounts: Vec<Mount>,
+    pub detail: Option<Detail>,
+}
+
+/// What only an inspect tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// `None` if it never started.
+    pub started: Option<Timestamp>,
+    /// `None` while it runs, or if it never did.
+    pub finished: Option<Timestamp>,
+    /// Of the last time it ended; `None` while it runs.
+    pub exit_code: Option<i64>,
+    pub oom_killed: bool,
+    pub restart_count: u64,
+    /// A TTY sends nothing until its newline, and has no separate stderr.
+    pub tty: bool,
+    /// What the last health check printed, if one ran.
+    pub health_output: Option<String>,
+    /// What the engine says about a failed start.
+    pub error: Option<String>,
+}
+
+/// The engine's life cycle states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+    /// A state that this version does not know.
+    Unknown,
+}
+
+impl State {
+    /// The engine's word for it. Unknown words become [`State::Unknown`].
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "created" => Self::Created,
+            "running" => Self::Running,
+            "paused" => Self::Paused,
+            "restarting" => Self::Restarting,
+            "removing" => Self::Removing,
+            "exited" => Self::Exited,
+            "dead" => Self::Dead,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a process of it exists: it writes logs and has statistics.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Health {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    /// The engine's word; `None` for `none`, the empty string, and anything unknown.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "starting" => Some(Self::Starting),
+            "healthy" => Some(Self::Healthy),
+            "unhealthy" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// A published or exposed port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    pub private: u16,
+    /// `None`: exposed, but not published.
+    pub public: Option<u16>,
+    /// The host address it is bound to.
+    pub address: Option<String>,
+    pub protocol: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mount {
+    pub kind: MountKind,
+    /// A host path for a bind, the volume's name for a volume.
+    pub source: String,
+    pub target: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MountKind {
+    Bind,
+    Volume,
+    Tmpfs,
+    Other,
+}
+
+impl Container {
+    /// What a row is titled: the compose service if it has one, its name otherwise. A service's
+    /// second replica keeps its full name, since the title alone would be ambiguous.
+    pub fn title(&self) -> &str {
+        let service = self.labels.get(COMPOSE_SERVICE).filter(|s| !s.is_empty());
+        let replica = self.labels.get("com.docker.compose.container-number");
+        match service {
+            Some(service) if replica.is_none_or(|number| number == "1") => service,
+            _ => &self.name,
+        }
+    }
+
+    /// Running and, where it has a health check, healthy.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Running && !matches!(self.health, Some(h) if h != Health::Healthy)
+    }
+
+    /// The ports that can be reached from the host, each once: the engine repeats a port per
+    /// address family.
+    pub fn published_ports(&self) -> Vec<u16> {
+        let ports: BTreeMap<u16, ()> = self
+            .ports
+            .iter()
+            .filter_map(|port| port.public.map(|public| (public, ())))
+            .collect();
+        ports.into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(labels: &[(&str, &str)]) -> Container {
+        Container {
+            id: ContainerId::new("c1"),
+            name: "shop_tenant_1".to_owned(),
+            image: "tenant".to_owned(),
+            image_id: "sha256:1".to_owned(),
+            state: State::Running,
+            health: None,
+            status: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            labels: labels
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn a_row_is_titled_by_its_service_unless_that_is_ambiguous() {
+        assert_eq!(container(&[]).title(), "shop_tenant_1");
+        assert_eq!(container(&[(COMPOSE_SERVICE, "tenant")]).title(), "tenant");
+        let second = container(&[
+            (COMPOSE_SERVICE, "tenant"),
+            ("com.docker.compose.container-number", "2"),
+        ]);
+        assert_eq!(second.title(), "shop_tenant_1");
+    }
+
+    #[test]
+    fn ready_means_running_and_not_waiting_for_health() {
+        let mut it = container(&[]);
+        assert!(it.is_ready());
+        it.health = Some(Health::Starting);
+        assert!(!it.is_ready());
+        it.health = Some(Health::Healthy);
+        assert!(it.is_ready());
+        it.state = State::Exited;
+        assert!(!it.is_ready());
+    }
+
+    #[test]
+    fn words_of_the_engine_come_back_as_they_went_in() {
+        for word in [
+            "created",
+            "running",
+            "paused",
+            "restarting",
+            "removing",
+            "exited",
+            "dead",
+        ] {
+            assert_eq!(State::parse(word).word(), word);
+        }
+        assert_eq!(State::parse("frozen"), State::Unknown);
+        assert_eq!(Health::parse("none"), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Identities that must not be mixed up with other strings.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The engine's full id of a container: 64 hexadecimal digits on Docker, opaque to us.
+///
+/// Cheap to clone; ordered so that it can key a map.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 characters, as `docker ps` prints them.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContainerId({})", self.short())
+    }
+}
+
+/// Names one run, and marks every process that the run starts (`TACKROOM_RUN_ID`).
+///
+/// `20261121-211503-4711`: start in UTC to the second, then the process id of the runner, which
+/// keeps two runners apart that start in the same second on one machine.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    pub fn new(started: jiff::Timestamp, process: u32) -> Self {
+        let started = started.strftime("%Y%m%d-%H%M%S");
+        Self(format!("{started}-{process}").into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunId({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_id_is_twelve_characters_and_never_splits_one() {
+        assert_eq!(ContainerId::new("0123456789abcdef").short(), "0123456789ab");
+        assert_eq!(ContainerId::new("0123").short(), "0123");
+        assert_eq!(ContainerId::new("ééééééééé").short(), "éééééé");
+        assert_eq!(ContainerId::new("aéééééééééé").short(), "aéééééééééé");
+    }
+
+    #[test]
+    fn a_run_id_says_when_it_started() {
+        let started = "2026-11-21T21:15:03.25Z".parse().unwrap();
+        assert_eq!(RunId::new(started, 4711).as_str(), "20261121-211503-4711");
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of the product as types: data and pure rules.
+//!
+//! Everything here is synchronous, does no I/O, reads no clock and knows no other module of the
+//! crate but [`crate::text`]. A rule that needs only data lives here, beside its type, so that
+//! the command line, the dashboard and the tests share it.
+
+pub mod container;
+pub mod event;
+pub mod id;
+pub mod label;
+pub mod line;
+pub mod link;
+pub mod scope;
+pub mod selector;
+pub mod stats;

@@ -1,0 +1,214 @@
+//! What tackroom looks at: the family, the declared stacks, and where a container belongs.
+
+use std::sync::Arc;
+
+use super::label::{Condition, Labels};
+use super::selector::Selector;
+
+/// The name of a stack as people type it.
+pub type StackName = Arc<str>;
+
+/// A named selector, and whether tackroom may remove what it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    pub name: StackName,
+    pub selector: Selector,
+    pub protection: Protection,
+    /// The compose project behind the selector. Networks and volumes carry its label too, but
+    /// not the working directory, so a plan needs it to claim them.
+    pub compose_project: Option<String>,
+}
+
+/// Protected is what a stack is unless its configuration says `teardown = true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    Protected,
+    Removable,
+}
+
+/// Everything that is listed: what matches one of the families, and every declared stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub families: Vec<Selector>,
+    pub stacks: Vec<Stack>,
+    /// Without declared stacks, containers are grouped by the value of this label; such groups
+    /// are always protected.
+    pub group_by: Option<String>,
+}
+
+/// Where a container belongs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placement {
+    /// In exactly one declared stack.
+    Stack(StackName),
+    /// Matched by several stacks: shown under the first, removed by none.
+    Several(Vec<StackName>),
+    /// In a group made from a label's value, where no stack is declared for it.
+    Group(StackName),
+    /// In the family and in no stack.
+    Unclaimed,
+    /// Not ours: never listed, never counted.
+    Outside,
+}
+
+impl Placement {
+    /// The group under which it is shown; `None` outside.
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Stack(name) | Self::Group(name) => Some(name),
+            Self::Several(names) => names.first().map(|name| &**name),
+            Self::Unclaimed => Some("unclaimed"),
+            Self::Outside => None,
+        }
+    }
+}
+
+impl Scope {
+    /// What is listed where nothing is declared: every compose project, all protected.
+    pub fn compose_projects() -> Self {
+        let project = Condition::present(super::label::COMPOSE_PROJECT);
+        Self {
+            families: vec![Selector::new(project, [])],
+            stacks: Vec::new(),
+            group_by: Some(super::label::COMPOSE_PROJECT.to_owned()),
+        }
+    }
+
+    pub fn stack(&self, name: &str) -> Option<&Stack> {
+        self.stacks.iter().find(|stack| &*stack.name == name)
+    }
+
+    pub fn place(&self, labels: &Labels) -> Placement {
+        let mut names: Vec<StackName> = self
+            .stacks
+            .iter()
+            .filter(|stack| stack.selector.matches(labels))
+            .map(|stack| stack.name.clone())
+            .collect();
+        match names.len() {
+            0 if self.in_family(labels) => self
+                .group_by
+                .as_ref()
+                .and_then(|key| labels.get(key))
+                .map_or(Placement::Unclaimed, |value| {
+                    Placement::Group(value.as_str().into())
+                }),
+            0 => Placement::Outside,
+            1 => Placement::Stack(names.swap_remove(0)),
+            _ => Placement::Several(names),
+        }
+    }
+
+    fn in_family(&self, labels: &Labels) -> bool {
+        self.families.iter().any(|family| family.matches(labels))
+    }
+
+    /// The selectors that an engine must be asked for to see the whole scope, without those that
+    /// another one covers.
+    pub fn queries(&self) -> Vec<Selector> {
+        let all: Vec<&Selector> = self
+            .families
+            .iter()
+            .chain(self.stacks.iter().map(|stack| &stack.selector))
+            .collect();
+        let mut wanted: Vec<Selector> = Vec::new();
+        for (index, selector) in all.iter().enumerate() {
+            let covered = all.iter().enumerate().any(|(other, wider)| {
+                other != index
+                    && selector.implies(wider)
+                    && (other < index || !wider.implies(selector))
+            });
+            if !covered {
+                wanted.push((*selector).clone());
+            }
+        }
+        wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(conditions: &[&str]) -> Selector {
+        Selector::from_conditions(conditions.iter().map(|c| c.parse().unwrap())).unwrap()
+    }
+
+    fn stack(name: &str, conditions: &[&str]) -> Stack {
+        Stack {
+            name: name.into(),
+            selector: selector(conditions),
+            protection: Protection::Protected,
+            compose_project: None,
+        }
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    fn galaxy() -> Scope {
+        Scope {
+            families: vec![selector(&["backend=1"])],
+            stacks: vec![
+                stack("integration", &["backend=1", "stack=integration"]),
+                stack("dev", &["backend=1", "stack=dev"]),
+                stack("tenant", &["project=tenant", "dir=/x"]),
+            ],
+            group_by: None,
+        }
+    }
+
+    #[test]
+    fn every_container_has_one_place() {
+        let scope = galaxy();
+        let place = |pairs: &[(&str, &str)]| scope.place(&labels(pairs));
+        assert_eq!(
+            place(&[("backend", "1"), ("stack", "dev")]),
+            Placement::Stack("dev".into())
+        );
+        assert_eq!(place(&[("backend", "1")]), Placement::Unclaimed);
+        assert_eq!(
+            place(&[("backend", "1"), ("stack", "other")]),
+            Placement::Unclaimed
+        );
+        assert_eq!(place(&[("stack", "dev")]), Placement::Outside);
+        assert_eq!(place(&[("project", "tenant")]), Placement::Outside);
+        assert_eq!(
+            place(&[
+                ("project", "tenant"),
+                ("dir", "/x"),
+                ("backend", "1"),
+                ("stack", "dev")
+            ]),
+            Placement::Several(vec!["dev".into(), "tenant".into()])
+        );
+    }
+
+    #[test]
+    fn without_stacks_the_label_groups() {
+        let scope = Scope::compose_projects();
+        let labels = labels(&[(super::super::label::COMPOSE_PROJECT, "shop")]);
+        assert_eq!(scope.place(&labels), Placement::Group("shop".into()));
+    }
+
+    #[test]
+    fn a_covered_selector_is_not_asked_for() {
+        let queries = galaxy().queries();
+        assert_eq!(
+            queries,
+            [
+                selector(&["backend=1"]),
+                selector(&["project=tenant", "dir=/x"])
+            ]
+        );
+        let twice = Scope {
+            families: vec![selector(&["a=1"]), selector(&["a=1"])],
+            ..Scope::default()
+        };
+        assert_eq!(twice.queries(), [selector(&["a=1"])]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The port to a container engine: what the rest of the crate may ask of one.
+//!
+//! Nothing here knows a particular engine. `docker` implements the port for the Docker API,
+//! [`fake`] in memory; both pass the same suite in [`contract`], which is what makes a test on
+//! the fake worth having.
+
+mod error;
+mod port;
+
+pub use error::{EngineError, ErrorKind};
+pub use port::{Engine, Inspect, LogRequest, NetworkInfo, Removal, Stream, Tail, VolumeInfo};

@@ -1,0 +1,1 @@
+//! Bytes to safe, measured text; and matching. Knows nothing else of the crate.
