@@ -6,10 +6,15 @@
 
 pub mod container;
 pub mod event;
+pub mod exit;
+pub mod hook;
 pub mod id;
 pub mod label;
 pub mod line;
 pub mod link;
+pub mod plan;
+pub mod replay;
+pub mod run;
 pub mod scope;
 pub mod selector;
 pub mod stats;

@@ -1,0 +1,230 @@
+//! A replay: a script that reproduces one production bug and asserts its fix.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A replay's name: its file name without the extension, preceded by as many parent folders as
+/// it takes to be the only one of that name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplayName(Arc<str>);
+
+impl ReplayName {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ReplayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A discovered replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    pub name: ReplayName,
+    /// Absolute.
+    pub path: PathBuf,
+    /// Relative to the configuration's directory, with `/`; what reports and editors want.
+    pub file: String,
+    pub header: Header,
+}
+
+/// What the leading comment block of a script says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Its first sentence.
+    pub description: Option<String>,
+    /// `@closes`: issue numbers or links, as written.
+    pub closes: Vec<String>,
+    /// `@timeout`: replaces the configured one.
+    pub timeout: Option<Duration>,
+    pub tags: Vec<String>,
+    /// `@needs`: programs that must be on `PATH`.
+    pub needs: Vec<String>,
+    /// Tags that cannot be read, in the words of a message.
+    pub problems: Vec<String>,
+}
+
+impl Header {
+    /// Reads the comment lines at the start of a script, past the shebang. Prose comes before the
+    /// first tag; a tag is a line `# @name value`. Unknown tags are left alone, because the
+    /// scripts belong to other people.
+    pub fn parse(text: &str) -> Self {
+        let mut header = Self::default();
+        let mut prose = String::new();
+        let mut prose_ended = false;
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if index == 0 && line.trim_start_matches('\u{feff}').starts_with("#!") {
+                continue;
+            }
+            let Some(comment) = line.strip_prefix('#') else {
+                if line.is_empty() && prose.is_empty() {
+                    continue;
+                }
+                break;
+            };
+            let comment = comment.trim_start_matches('#').trim();
+            if let Some(tag) = comment.strip_prefix('@') {
+                prose_ended = true;
+                header.tag(tag);
+            } else if comment.is_empty() {
+                prose_ended |= !prose.is_empty();
+            } else if !prose_ended {
+                if !prose.is_empty() {
+                    prose.push(' ');
+                }
+                prose.push_str(comment);
+            }
+        }
+        header.description = first_sentence(&prose);
+        header
+    }
+
+    fn tag(&mut self, tag: &str) {
+        let (name, value) = match tag.split_once(char::is_whitespace) {
+            Some((name, value)) => (name, value.trim()),
+            None => (tag, ""),
+        };
+        let words = || {
+            value
+                .split([' ', ',', '\t'])
+                .filter(|word| !word.is_empty())
+        };
+        match name {
+            "closes" => self.closes.extend(words().map(str::to_owned)),
+            "tags" => self.tags.extend(words().map(str::to_owned)),
+            "needs" => self.needs.extend(words().map(str::to_owned)),
+            "timeout" => match parse_duration(value) {
+                Some(timeout) => self.timeout = Some(timeout),
+                None => self
+                    .problems
+                    .push(format!("@timeout {value}: write 20s, 1m30s or 500ms")),
+            },
+            _ => {}
+        }
+    }
+}
+
+/// Up to the first full stop that ends a word; the whole text where there is none.
+fn first_sentence(prose: &str) -> Option<String> {
+    let end = prose
+        .match_indices(['.', '!', '?'])
+        .find(|(at, _)| {
+            prose[at + 1..]
+                .chars()
+                .next()
+                .is_none_or(char::is_whitespace)
+        })
+        .map_or(prose.len(), |(at, mark)| at + mark.len());
+    let sentence = prose[..end].trim();
+    (!sentence.is_empty()).then(|| sentence.to_owned())
+}
+
+/// A duration as people write it: `500ms`, `20s`, `1m30s`, `2h`. No sign, no bare numbers: a
+/// number without a unit is a mistake that nobody would see.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit() || c.is_whitespace())
+            .unwrap_or(rest.len());
+        let one = match &rest[..unit] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return None,
+        };
+        total = total.checked_add(one.checked_mul(u32::try_from(number).ok()?)?)?;
+        rest = rest[unit..].trim_start();
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_description_and_tags() {
+        let header = Header::parse(
+            "#!/usr/bin/env bash\n\
+             # tool_list_peers surfaces the actual reason instead of \"may be\n\
+             # isolated\". More prose.\n\
+             # @closes #2397\n\
+             # @timeout 20s\n\
+             # @tags discovery, net\n\
+             # @needs curl jq\n\
+             # @owner somebody\n\
+             set -e\n\
+             # @tags not-a-header\n",
+        );
+        assert_eq!(
+            header,
+            Header {
+                description: Some(
+                    "tool_list_peers surfaces the actual reason instead of \"may be isolated\"."
+                        .to_owned()
+                ),
+                closes: vec!["#2397".to_owned()],
+                timeout: Some(Duration::from_secs(20)),
+                tags: vec!["discovery".to_owned(), "net".to_owned()],
+                needs: vec!["curl".to_owned(), "jq".to_owned()],
+                problems: Vec::new(),
+            }
+        );
+    }
+
+    #[test]
+    fn odd_headers_are_read_as_far_as_they_go() {
+        assert_eq!(Header::parse(""), Header::default());
+        assert_eq!(
+            Header::parse("\u{feff}#!/bin/sh\r\n# Hi\r\n")
+                .description
+                .as_deref(),
+            Some("Hi")
+        );
+        let bad = Header::parse("# @timeout soon\n");
+        assert_eq!(bad.timeout, None);
+        assert_eq!(bad.problems.len(), 1);
+        let version = Header::parse("# Node v1.2 boots. Then more.");
+        assert_eq!(version.description.as_deref(), Some("Node v1.2 boots."));
+        let paragraphs = Header::parse("#!/bin/sh\n#\n# First\n#\n# second\n");
+        assert_eq!(paragraphs.description.as_deref(), Some("First"));
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1m 30s"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        for bad in [
+            "",
+            "20",
+            "s",
+            "-1s",
+            "1x",
+            "1.5s",
+            "99999999999999999999s",
+            "4294967295h s",
+        ] {
+            assert_eq!(parse_duration(bad), None, "{bad:?}");
+        }
+    }
+}
