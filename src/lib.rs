@@ -15,6 +15,8 @@
 //! 0  text
 //! ```
 
+pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod process;
 pub mod text;
