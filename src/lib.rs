@@ -19,4 +19,6 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod process;
+pub mod record;
+pub mod replay;
 pub mod text;
