@@ -18,7 +18,10 @@
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod harness;
+pub mod lifecycle;
 pub mod process;
 pub mod record;
 pub mod replay;
+pub mod teardown;
 pub mod text;
