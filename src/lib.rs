@@ -17,4 +17,5 @@
 
 pub mod domain;
 pub mod engine;
+pub mod logs;
 pub mod text;

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(found("50[0-9]", "500 501 400"), ["500", "501"]);
         let broken = Matcher::new("foo(").unwrap();
         assert_eq!(broken.problem(), Some("unclosed group"));
-        assert_eq!(broken.ranges("foo(1)").collect::<Vec<_>>(), [0..4]);
+        assert_eq!(broken.ranges("foo(1)").next(), Some(0..4));
         assert_eq!(found("Foo(", "foo( Foo("), ["Foo("]);
         assert_eq!(Matcher::new("x").unwrap().problem(), None);
         assert!(Matcher::new("").is_none());

@@ -451,7 +451,7 @@ mod tests {
         #[test]
         fn a_second_pass_changes_nothing(input in "\\PC{0,40}|[\\x1b\\[\\]0-9;:mH\\\\a-z\\t\\r]{0,60}") {
             let once = text(input.as_bytes());
-            prop_assert_eq!(text(once.as_bytes()), once.clone());
+            prop_assert_eq!(&text(once.as_bytes()), &once);
             let plain = sanitize_plain(&input).into_owned();
             prop_assert!(!plain.contains(needs_care));
         }
