@@ -20,6 +20,7 @@ pub mod domain;
 pub mod engine;
 pub mod harness;
 pub mod lifecycle;
+pub mod logs;
 pub mod process;
 pub mod record;
 pub mod replay;

@@ -1,1 +1,5 @@
 //! Bytes to safe, measured text; and matching. Knows nothing else of the crate.
+
+pub mod matcher;
+pub mod sanitize;
+pub mod width;
