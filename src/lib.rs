@@ -24,5 +24,6 @@ pub mod logs;
 pub mod process;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod teardown;
 pub mod text;
