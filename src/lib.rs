@@ -15,6 +15,7 @@
 //! 0  text
 //! ```
 
+pub mod docker;
 pub mod domain;
 pub mod engine;
 pub mod text;
