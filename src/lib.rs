@@ -19,3 +19,4 @@ pub mod docker;
 pub mod domain;
 pub mod engine;
 pub mod text;
+pub mod watch;
