@@ -16,6 +16,7 @@
 //! ```
 
 pub mod config;
+pub mod docker;
 pub mod domain;
 pub mod engine;
 pub mod harness;
@@ -27,3 +28,4 @@ pub mod replay;
 pub mod report;
 pub mod teardown;
 pub mod text;
+pub mod watch;
