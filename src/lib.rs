@@ -15,6 +15,8 @@
 //! 0  text
 //! ```
 
+pub mod bootstrap;
+pub mod cli;
 pub mod config;
 pub mod docker;
 pub mod domain;
