@@ -185,7 +185,7 @@ start_and_await() {
 
 # Why it is not up, in the words of compose, the health checks and the containers.
 explain_failure() {
-    local service states id
+    local service states id health
     {
         say "--- compose"
         tail -n 20 "$work/compose.log"
@@ -195,8 +195,8 @@ explain_failure() {
         for service in "${SERVICES[@]}"; do
             id=$(service_containers "$service")
             if [[ -n $id && $'\n'$states == *$'\n'"$service: "* ]]; then
-                say "--- $service: its last health check"
-                docker inspect -f '{{with .State.Health}}{{range .Log}}{{.ExitCode}}{{"\t"}}{{.Output}}{{end}}{{end}}' "$id" | tail -n 3
+                health=$(docker inspect -f '{{with .State.Health}}{{range .Log}}{{.ExitCode}}{{"\t"}}{{.Output}}{{end}}{{end}}' "$id" | tail -n 3)
+                [[ -z $health ]] || say "--- $service: its last health check"$'\n'"$health"
                 say "--- $service: its last lines"
                 docker logs --tail 20 "$id" 2>&1
             fi

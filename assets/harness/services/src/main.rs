@@ -86,7 +86,12 @@ async fn main() -> ExitCode {
     match run(command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "harness-services: {error}");
+            // A service says it where the rest of its log is.
+            if tracing::dispatcher::has_been_set() {
+                tracing::error!("{error}");
+            } else {
+                let _ = writeln!(io::stderr(), "harness-services: {error}");
+            }
             ExitCode::FAILURE
         }
     }
