@@ -25,6 +25,8 @@ clean_up() {
     pids=$(jobs -p)
     # shellcheck disable=SC2086  # a list of numbers
     [[ -z $pids ]] || kill $pids 2> /dev/null || true
+    # Compose may be in the middle of making something: `down` must find all of it.
+    wait
     rm -rf "$work"
 }
 trap clean_up EXIT

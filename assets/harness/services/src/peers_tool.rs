@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,6 +18,12 @@ use crate::guard::ORG_HEADER;
 use crate::http::fetch;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What does not stay as it is in a path segment: all but RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Whose peers to ask for, and where.
 #[derive(Debug, Default)]
@@ -164,7 +170,7 @@ pub async fn answer(query: &Query, bugs: &Bugs) -> String {
 
 fn request(query: &Query) -> Result<Request<Body>, axum::http::Error> {
     let platform = query.platform.trim_end_matches('/');
-    let workspace = utf8_percent_encode(&query.workspace, NON_ALPHANUMERIC);
+    let workspace = utf8_percent_encode(&query.workspace, ESCAPED);
     let mut request = Request::get(format!("{platform}/registry/{workspace}/peers"));
     if let Some(token) = &query.token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -374,7 +380,7 @@ mod tests {
         );
         let request = request.await.unwrap();
         assert!(
-            request.starts_with("GET /registry/%2E%2E%2Fadmin/peers HTTP/1.1\r\n"),
+            request.starts_with("GET /registry/..%2Fadmin/peers HTTP/1.1\r\n"),
             "{request}"
         );
         assert!(request.contains("authorization: Bearer t\r\n"), "{request}");

@@ -9,6 +9,7 @@ use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
 
 use crate::auth::TokenDigest;
+use crate::http::chain;
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Tenants that boot at the same time make the schema one after the other.
@@ -24,7 +25,7 @@ pub enum StoreError {
     Url(tokio_postgres::Error),
     #[error("the connection pool cannot be made: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
-    #[error("PostgreSQL cannot be reached: {0}")]
+    #[error("PostgreSQL cannot be reached: {}", chain(.0))]
     Connect(#[from] PoolError),
     #[error("PostgreSQL refused a statement: {}", detail(.0))]
     Statement(#[from] tokio_postgres::Error),
