@@ -2,6 +2,7 @@
 # What the hooks and the replays share. Sourced, never run.
 # shellcheck disable=SC2034  # most of these variables are read elsewhere
 set -euo pipefail
+shopt -s inherit_errexit
 
 HARNESS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 REPO_ROOT=$(cd "$HARNESS_DIR/../.." && pwd -P)
