@@ -5,7 +5,7 @@
 #   pass WORDS        say that an assertion holds
 #   finish WORDS      the verdict: exit 0 if nothing failed, else 1
 #   skip WORDS        exit 77
-#   unusable WORDS    exit 99: the harness is at fault, not the product
+#   unusable WORDS    exit 99: the harness is at fault, not the product; 1 if an assertion failed before
 #
 # A replay may define on_exit; it runs at the end, whatever the end is.
 # shellcheck source=assets/harness/lib.sh
@@ -36,6 +36,7 @@ skip() {
 }
 unusable() {
     note "ERROR: $*"
+    ((failures == 0)) || exit 1
     exit 99
 }
 
