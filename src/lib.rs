@@ -18,5 +18,6 @@
 pub mod docker;
 pub mod domain;
 pub mod engine;
+pub mod logs;
 pub mod text;
 pub mod watch;
