@@ -53,6 +53,8 @@ pub(super) enum Command {
     List(List),
     /// The containers of the family, by stack
     Ps(Ps),
+    /// Containers' logs, merged in the order of time
+    Logs(Logs),
     /// Remove one stack: prints the plan, and acts on it when confirmed
     Teardown(Teardown),
     /// Write a commented tackroom.toml
@@ -119,6 +121,25 @@ pub(super) struct Ps {
     /// One JSON object a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Logs {
+    /// A container's title, name or id, or a stack; all of the family without one
+    #[arg(value_name = "CONTAINER")]
+    pub(super) containers: Vec<String>,
+    /// Go on with new lines, across restarts and re-creations
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Lines of each container to begin with: a number, or all
+    #[arg(short = 'n', long, default_value = "all", value_name = "N")]
+    pub(super) tail: String,
+    /// Nothing older than: 10m (ago), 12:03 (today), 2026-11-21T12:03:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Show the engine's timestamp of each line
+    #[arg(short, long)]
+    pub(super) timestamps: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@
 mod args;
 mod init;
 mod list;
+mod logs;
 mod output;
 mod ps;
 mod run;
@@ -78,6 +79,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
         Some(Command::Down(down)) => run::down(&options, colour, &down).await,
         Some(Command::List(list)) => list::list(&options, colour, &list),
         Some(Command::Ps(ps)) => ps::ps(&options, colour, &ps).await,
+        Some(Command::Logs(logs)) => logs::logs(&options, colour, &logs).await,
         Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,
         Some(Command::Init(init)) => init::init(&init),
     }

@@ -339,7 +339,8 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         let words = table.strings(key)?;
         let (program, args) = words.split_first()?;
         let program = if program.contains('/') {
-            dir.join(program)
+            // `./up.sh` without its dot: it is shown to people.
+            dir.join(program).components().collect()
         } else {
             PathBuf::from(program)
         };

@@ -10,7 +10,7 @@ use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
 use crate::config::{self, Config};
 use crate::domain::hook::Step;
-use crate::domain::id::RunId;
+use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
 use crate::domain::replay::Replay;
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
@@ -338,26 +338,28 @@ impl Steps<'_> {
     ) -> Result<Work, EngineError> {
         let config = &self.harness.config;
         if let Some(harness) = &config.harness {
-            let booted = if self.request.up {
-                let needed = !self.request.up_if_needed || !self.is_ready(harness).await?;
-                if needed
-                    && (!self.hook(Step::Up, harness.up.as_ref(), hooks, sink).await
-                        || !self.ready(harness, sink).await?)
+            let boot =
+                self.request.up && !(self.request.up_if_needed && self.is_ready(harness).await?);
+            if boot
+                && (!self.hook(Step::Up, harness.up.as_ref(), hooks, sink).await
+                    || !self.ready(harness, sink).await?)
+            {
+                return Ok(Work::Broken);
+            }
+            // What was found up may have been seeded when it was booted.
+            let containers = self.containers().await?;
+            let seed = self.request.seed
+                && (boot || !self.request.up_if_needed || !self.is_seeded(&containers));
+            if seed {
+                if !self
+                    .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
+                    .await
                 {
                     return Ok(Work::Broken);
                 }
-                needed
-            } else {
-                false
-            };
-            // A harness that was up already has been seeded already.
-            let seed = self.request.seed && (booted || !self.request.up_if_needed);
-            if seed
-                && !self
-                    .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
-                    .await
-            {
-                return Ok(Work::Broken);
+                if let Some(store) = self.store() {
+                    store.mark_seeded(&containers);
+                }
             }
         }
         let settings = Settings {
@@ -376,6 +378,27 @@ impl Steps<'_> {
         };
         dispatch(&plan, &settings, self.control, &mut |kind| sink.emit(kind)).await;
         Ok(Work::Complete)
+    }
+
+    fn store(&self) -> Option<Store> {
+        let config = &self.harness.config;
+        Store::of(&config.root, &config.name).ok()
+    }
+
+    fn is_seeded(&self, containers: &[ContainerId]) -> bool {
+        self.store()
+            .is_some_and(|store| store.is_seeded(containers))
+    }
+
+    async fn containers(&self) -> Result<Vec<ContainerId>, EngineError> {
+        let Some(stack) = self.harness.stack() else {
+            return Ok(Vec::new());
+        };
+        let containers = self.harness.engine.list(&stack.selector).await?;
+        Ok(containers
+            .into_iter()
+            .map(|container| container.id)
+            .collect())
     }
 
     /// Runs a hook; says whether what comes after it makes sense.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
-use crate::domain::id::RunId;
+use crate::domain::id::{ContainerId, RunId};
 
 /// Where the runs of one configuration are kept.
 #[derive(Clone, Debug)]
@@ -96,6 +96,18 @@ impl Store {
         Ok(HarnessLock { _file: file })
     }
 
+    /// Remembers that the stack which consists of these containers has been seeded. That it is
+    /// forgotten costs another seed, so a failed write is no error.
+    pub fn mark_seeded(&self, containers: &[ContainerId]) {
+        let _ = std::fs::write(self.directory.join("seeded"), identity(containers));
+    }
+
+    /// Whether exactly these containers have been seeded.
+    pub fn is_seeded(&self, containers: &[ContainerId]) -> bool {
+        std::fs::read_to_string(self.directory.join("seeded"))
+            .is_ok_and(|seeded| !containers.is_empty() && seeded == identity(containers))
+    }
+
     /// Makes the directory of a new run and removes the oldest beyond `keep`.
     ///
     /// # Errors
@@ -119,6 +131,12 @@ impl Store {
     }
 }
 
+fn identity(containers: &[ContainerId]) -> String {
+    let mut ids: Vec<&str> = containers.iter().map(ContainerId::as_str).collect();
+    ids.sort_unstable();
+    ids.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +154,24 @@ mod tests {
         let paths: Vec<PathBuf> = (0..4).map(|n| store.begin(&run(n), 2).unwrap()).collect();
         let there: Vec<bool> = paths.iter().map(|path| path.is_dir()).collect();
         assert_eq!(there, [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_stack_is_seeded_until_one_of_its_containers_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store {
+            directory: dir.path().to_owned(),
+        };
+        let ids = |names: &[&str]| -> Vec<ContainerId> {
+            names.iter().map(|name| ContainerId::new(*name)).collect()
+        };
+        assert!(!store.is_seeded(&ids(&["a", "b"])));
+        store.mark_seeded(&ids(&["a", "b"]));
+        assert!(store.is_seeded(&ids(&["b", "a"])));
+        assert!(!store.is_seeded(&ids(&["a", "c"])));
+        assert!(!store.is_seeded(&ids(&["a"])));
+        store.mark_seeded(&[]);
+        assert!(!store.is_seeded(&[]));
     }
 
     #[test]

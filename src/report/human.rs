@@ -26,6 +26,8 @@ pub struct Human<R, P> {
     widest_name: usize,
     /// Lifecycle commands have no replays to sum up.
     has_replays: bool,
+    /// Items of the plan that the hook had removed already.
+    gone: usize,
 }
 
 impl<R: Write, P: Write> Human<R, P> {
@@ -36,6 +38,7 @@ impl<R: Write, P: Write> Human<R, P> {
             palette,
             widest_name: 0,
             has_replays: false,
+            gone: 0,
         }
     }
 
@@ -94,7 +97,10 @@ impl<R: Write, P: Write> Human<R, P> {
                 let kind = item.kind.word();
                 match outcome {
                     ItemOutcome::Removed => self.quiet(&format!("  removed {kind} {name}")),
-                    ItemOutcome::Gone => self.quiet(&format!("  {kind} {name} was gone already")),
+                    ItemOutcome::Gone => {
+                        self.gone += 1;
+                        Ok(())
+                    }
                     ItemOutcome::Changed { why } => {
                         let why = sanitize_plain(why);
                         self.warn(&format!("spared {kind} {name}: {why}"))
@@ -153,7 +159,15 @@ impl<R: Write, P: Write> Human<R, P> {
         match outcome {
             StepOutcome::Done => {
                 let mark = self.palette.paint(Paint::Good, "✔");
-                writeln!(self.progress, "{mark} {title}  {took}")
+                let gone = std::mem::take(&mut self.gone);
+                let note = match (step, gone) {
+                    (Step::Teardown, 0) => ", nothing is left".to_owned(),
+                    (Step::Teardown, gone) => {
+                        format!(", nothing is left ({gone} were gone already)")
+                    }
+                    _ => String::new(),
+                };
+                writeln!(self.progress, "{mark} {title}{note}  {took}")
             }
             StepOutcome::Skipped { reason } => {
                 self.quiet(&format!("⊘ {title} skipped: {}", sanitize_plain(reason)))
