@@ -216,15 +216,17 @@ fn writable(file: &Path) -> Result<(), Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if directory.is_dir() {
-        Ok(())
+    let why = if file.is_dir() || file.file_name().is_none() {
+        "it is a directory".to_owned()
+    } else if !directory.is_dir() {
+        format!("{} is not a directory", directory.display())
     } else {
-        Err(Failure::usage(format!(
-            "cannot write {}: {} is not a directory",
-            file.display(),
-            directory.display()
-        )))
-    }
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "cannot write {}: {why}",
+        file.display()
+    )))
 }
 
 fn write_junit(
