@@ -10,8 +10,10 @@ mod palette;
 mod plan;
 
 pub use human::Human;
-pub use json::event as json_event;
-pub use json::{SCHEMA_VERSION, plan as json_plan, replay as json_replay};
+pub use json::{
+    SCHEMA_VERSION, event as json_event, line as json_line, plan as json_plan,
+    replay as json_replay,
+};
 pub use junit::junit;
 pub use palette::{Paint, Palette};
 pub use plan::write_plan;
