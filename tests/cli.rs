@@ -36,7 +36,7 @@ fn reason(ended: &Ended, replay: &str) -> String {
     reason.as_str().unwrap_or_default().to_owned()
 }
 
-fn pairs<'a>(verdicts: &'a [(String, String)]) -> Vec<(&'a str, &'a str)> {
+fn pairs(verdicts: &[(String, String)]) -> Vec<(&str, &str)> {
     verdicts.iter().map(|(a, b)| (&**a, &**b)).collect()
 }
 

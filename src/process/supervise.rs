@@ -239,7 +239,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             // Asked of the kernel and not of the runtime, which may have told of the child's end
             // before it has heard of its last words.
             while open {
-                match rustix::io::read(&*output, &mut *buffer) {
+                match rustix::io::read(output, &mut *buffer) {
                     Ok(0) => open = false,
                     Ok(n) => self.take(&buffer[..n]),
                     Err(rustix::io::Errno::INTR) => {}
