@@ -6,6 +6,7 @@
 mod human;
 mod json;
 mod junit;
+mod markdown;
 mod palette;
 mod plan;
 
@@ -15,5 +16,6 @@ pub use json::{
     replay as json_replay,
 };
 pub use junit::junit;
+pub use markdown::replay_table;
 pub use palette::{Paint, Palette};
 pub use plan::write_plan;

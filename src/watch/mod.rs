@@ -4,6 +4,8 @@
 //! event only leads to another list, so a lost event costs a delay and never a wrong row.
 
 mod reconcile;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub enum WatchEvent {
     Containers(Arc<[Container]>),
     /// Something happened to a container of the scope.
     Engine(EngineEvent),
+    /// Up means that from here on nothing is missed; first rows may have been told before.
     Link(Link),
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -15,13 +15,16 @@ use tokio::time::{sleep, timeout};
 use super::view::{Death, View};
 use crate::domain::container::{Detail, State};
 use crate::domain::id::ContainerId;
-use crate::domain::line::{Line, Mark, SourceId};
+use crate::domain::line::{Line, Mark, Part, SourceId};
 use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect, LogRequest, Tail};
 use crate::logs::cursor::{Cursor, Resume, Verdict};
 use crate::logs::{Assembly, FollowOptions, LogEvent};
 
 /// How long the event with the exit code may come after the end of the log that it explains.
 const DEATH_NOTICE: Duration = Duration::from_millis(250);
+/// Parts at the end of a log among which is the one with the latest timestamp: those of the two
+/// channels may be out of order by a few.
+const LAST_WORDS: u32 = 16;
 /// Parts that are taken at once where they are there already.
 const BATCH: usize = 256;
 
@@ -223,14 +226,14 @@ impl Reader {
         }
 
         let follow = running && self.options.follow && !closing;
-        let extent = if follow {
-            Extent::Follow
-        } else {
-            Extent::Finish
-        };
         let before = self.place.cursor.clone();
-        match self.read(&id, extent).await {
-            Ok(()) => {
+        let read = match running {
+            true if follow => self.read(&id, Extent::Follow).await.map(|()| true),
+            true => self.read(&id, Extent::Finish).await.map(|()| true),
+            false => self.read_ended(&id, &detail).await,
+        };
+        match read {
+            Ok(true) => {
                 self.resumed(Trouble::Log).await;
                 if follow {
                     let progressed = self.place.cursor != before;
@@ -242,6 +245,7 @@ impl Reader {
                 }
                 Ok(Next::Wait)
             }
+            Ok(false) => Ok(Next::Again { progressed: true }),
             Err(error) if error.kind == ErrorKind::Unsupported => {
                 let cause = error.message;
                 self.mark(Timestamp::now(), Mark::Unreadable { cause })
@@ -255,6 +259,26 @@ impl Reader {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the rest of a run that is over; `false` if the next one has begun meanwhile, whose
+    /// lines have to wait for the marks between them. So what the log holds is looked at first,
+    /// then whether the container still stands still, and only what was there before is read.
+    async fn read_ended(&mut self, id: &ContainerId, detail: &Detail) -> Result<bool, EngineError> {
+        let request = LogRequest {
+            tail: Tail::Last(LAST_WORDS),
+            since: None,
+            follow: false,
+        };
+        let parts: Vec<Part> = self.engine.logs(id, request).try_collect().await?;
+        let again = self.engine.inspect(id).await?;
+        if is_running(&again) || again.detail().started != detail.started {
+            return Ok(false);
+        }
+        if let Some(last) = parts.iter().map(|part| part.at).max() {
+            self.read(id, Extent::Until(last)).await?;
+        }
+        Ok(true)
     }
 
     /// Nothing can be read now that was not read before.
@@ -480,17 +504,20 @@ impl Reader {
         let mut assembly = Assembly::default();
         let mut parts = self.engine.logs(id, request).ready_chunks(BATCH);
         let mut view = self.view.clone();
+        let started = self.place.run.and_then(|run| run.started);
         let mut lines = Vec::new();
         loop {
-            let elsewhere = view.wait_for(|view| view.wants_other_than(id));
+            let past = view.wait_for(|view| view.is_past(id, started));
             let chunk = tokio::select! {
                 biased;
-                _ = elsewhere, if request.follow => return Ok(End::Reached),
+                _ = past, if request.follow => return Ok(End::Reached),
                 chunk = parts.next() => chunk,
             };
             let Some(chunk) = chunk else { break };
             for part in chunk {
-                assembly.push(&part?, |line| lines.push(line));
+                let part = part?;
+                self.resumed(Trouble::Log).await;
+                assembly.push(&part, |line| lines.push(line));
                 for line in lines.drain(..) {
                     if let Some(end) = self.take(&mut resume, line, extent).await {
                         return Ok(end);
