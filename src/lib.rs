@@ -19,3 +19,5 @@ pub mod domain;
 pub mod engine;
 pub mod logs;
 pub mod text;
+#[cfg(feature = "tui")]
+pub mod tui;
