@@ -15,9 +15,21 @@
 //! 0  text
 //! ```
 
+pub mod bootstrap;
+pub mod cli;
+pub mod config;
+pub mod docker;
 pub mod domain;
 pub mod engine;
+pub mod harness;
+pub mod lifecycle;
 pub mod logs;
+pub mod process;
+pub mod record;
+pub mod replay;
+pub mod report;
+pub mod teardown;
 pub mod text;
 #[cfg(feature = "tui")]
 pub mod tui;
+pub mod watch;

@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary. Everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    tackroom::cli::main()
+}

@@ -4,8 +4,10 @@
 //! [`fake`] in memory; both pass the same suite in [`contract`], which is what makes a test on
 //! the fake worth having.
 
+mod backoff;
 mod error;
 mod port;
 
+pub use backoff::Backoff;
 pub use error::{EngineError, ErrorKind};
 pub use port::{Engine, Inspect, LogRequest, NetworkInfo, Removal, Stream, Tail, VolumeInfo};

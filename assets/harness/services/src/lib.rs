@@ -1,0 +1,23 @@
+//! The services of tackroom's bundled harness: a tenant of a hosted platform, and the control plane it talks to.
+//!
+//! The tenant is the system under test: guard, strict authentication, registry and reverse proxy behave as they do
+//! in production, on a real PostgreSQL and a real Redis. The control plane is a stub that answers what the replays
+//! need and names everything else. [`peers_tool`] is the workspace runtime's side of peer discovery.
+
+pub mod auth;
+pub mod bugs;
+pub mod buildinfo;
+pub mod config;
+pub mod cp_proxy;
+pub mod cp_stub;
+pub mod error;
+pub mod guard;
+pub mod health;
+pub mod http;
+pub mod liveness;
+pub mod peers_tool;
+pub mod registry;
+pub mod requests;
+pub mod store;
+pub mod tenant;
+pub mod workspaces;

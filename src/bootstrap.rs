@@ -1,0 +1,93 @@
+//! From the command line's few options to everything that a command needs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{self, Config, ConfigError};
+use crate::docker;
+use crate::engine::{Engine, EngineError};
+use crate::harness::Harness;
+use crate::process::Controller;
+
+/// What the command line may override.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Instead of looking for the file upward from the working directory.
+    pub config: Option<PathBuf>,
+    /// Instead of the configured engine.
+    pub host: Option<String>,
+}
+
+/// What commands and the dashboard work with.
+#[derive(Clone)]
+pub struct Context {
+    pub config: Arc<Config>,
+    pub engine: Arc<dyn Engine>,
+    /// Signals and keys that ask to stop arrive here.
+    pub controller: Controller,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nothing can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot tell the working directory: {0}")]
+    WorkingDirectory(std::io::Error),
+    #[error("{}", .0.advice())]
+    Engine(#[from] EngineError),
+}
+
+impl Context {
+    /// Reads the configuration and names the engine; it is not reached yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a configuration that cannot be used, and on an engine address that cannot be one.
+    pub fn open(options: &Options) -> Result<Self, BootstrapError> {
+        let config = configuration(options)?;
+        let host = options.host.as_deref().or(config.engine_host.as_deref());
+        let engine = docker::connect(host)?;
+        Ok(Self {
+            config: Arc::new(config),
+            engine: Arc::new(engine),
+            controller: Controller::default(),
+        })
+    }
+
+    pub fn harness(&self) -> Harness {
+        Harness {
+            config: self.config.clone(),
+            engine: self.engine.clone(),
+        }
+    }
+}
+
+/// The configuration alone, for commands that need no engine.
+///
+/// # Errors
+///
+/// Fails on a file that cannot be used. That there is none is no error.
+pub fn configuration(options: &Options) -> Result<Config, BootstrapError> {
+    if let Some(file) = &options.config {
+        return Ok(config::load(file)?);
+    }
+    let directory = std::env::current_dir().map_err(BootstrapError::WorkingDirectory)?;
+    match config::discover(&directory) {
+        Some(file) => Ok(config::load(&shorter(&file, &directory))?),
+        None => Ok(Config::without_file(&directory)),
+    }
+}
+
+/// Relative to the working directory where it lies in it, for messages.
+fn shorter(file: &Path, directory: &Path) -> PathBuf {
+    file.strip_prefix(directory).unwrap_or(file).to_owned()
+}

@@ -1,0 +1,178 @@
+//! The clap tree.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::domain::exit::Exit;
+
+/// See, follow, replay and take down a Docker test harness.
+///
+/// Without a command: the dashboard.
+#[derive(Debug, Parser)]
+#[command(name = "tackroom", version, after_long_help = exit_codes())]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Global {
+    /// Use this file [default: tackroom.toml, looked for upward from here]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The engine's address [default: the configuration, DOCKER_HOST, the docker context]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) host: Option<String>,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(super) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Boot the harness, seed it, run replays, take it down
+    Run(Run),
+    /// Boot the harness and wait until it is ready
+    Up(Lifecycle),
+    /// Fill the harness with data
+    Seed(Seed),
+    /// Take the harness down
+    Down(Seed),
+    /// The replays that there are
+    List(List),
+    /// The containers of the family, by stack
+    Ps(Ps),
+    /// Containers' logs, merged in the order of time
+    Logs(Logs),
+    /// Remove one stack: prints the plan, and acts on it when confirmed
+    Teardown(Teardown),
+    /// Write a commented tackroom.toml
+    Init(Init),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
+    #[arg(value_name = "PATTERN")]
+    pub(super) patterns: Vec<String>,
+    /// Leave the harness up at the end
+    #[arg(long, env = "KEEP_UP", value_parser = FalseyValueParser::new())]
+    pub(super) keep_up: bool,
+    /// Build images again before booting
+    #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
+    pub(super) rebuild: bool,
+    /// Only run replays, against what is up: no boot, no seed, no teardown
+    #[arg(long, conflicts_with_all = ["keep_up", "rebuild"])]
+    pub(super) no_up: bool,
+    /// Stop after the first replay that does not pass
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// Show what would run, and run nothing
+    #[arg(long)]
+    pub(super) list: bool,
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Lifecycle {
+    /// Build images again before booting
+    #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
+    pub(super) rebuild: bool,
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Seed {
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
+    #[arg(value_name = "PATTERN")]
+    pub(super) patterns: Vec<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Ps {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Logs {
+    /// A container's title, name or id, or a stack; all of the family without one
+    #[arg(value_name = "CONTAINER")]
+    pub(super) containers: Vec<String>,
+    /// Go on with new lines, across restarts and re-creations
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Lines of each container to begin with: a number, or all
+    #[arg(short = 'n', long, default_value = "all", value_name = "N")]
+    pub(super) tail: String,
+    /// Nothing older than: 10m (ago), 12:03 (today), 2026-11-21T12:03:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Show the engine's timestamp of each line
+    #[arg(short, long)]
+    pub(super) timestamps: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Teardown {
+    /// A stack of tackroom.toml
+    #[arg(value_name = "STACK")]
+    pub(super) stack: String,
+    /// Act without asking, on the plan that is printed
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Act only if the plan is still the one with this fingerprint
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub(super) fingerprint: Option<String>,
+    /// Write the plan, and the events of carrying it out, to stdout as JSON, one object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// Where to write it
+    #[arg(default_value = crate::config::FILE_NAME, value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+fn exit_codes() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for exit in Exit::ALL {
+        text.push_str(&format!("  {:>2}  {}\n", exit.code(), exit.meaning()));
+    }
+    text.push_str(
+        "  A run that is interrupted is taken down first and then dies of the same signal\n  \
+         (a shell sees 130, 143 or 129).\n",
+    );
+    text
+}

@@ -1,0 +1,62 @@
+//! `list`: the replays that there are.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::args::{Color, List};
+use super::output::{Ended, Failure, mention_missing_file, palette};
+use crate::bootstrap::{Options, configuration};
+use crate::domain::exit::Exit;
+use crate::domain::replay::Replay;
+use crate::replay::{discover, select};
+use crate::report::{Paint, json_replay};
+use crate::text::sanitize::sanitize_plain;
+use crate::text::width::{pad, width};
+
+pub(super) fn list(options: &Options, color: Color, args: &List) -> Result<Ended, Failure> {
+    let config = configuration(options)?;
+    mention_missing_file(&config);
+    let all = discover(&config).map_err(|error| Failure::usage(error.to_string()))?;
+    let replays = select(&all, &args.patterns)
+        .map_err(|error| Failure::new(Exit::NothingMatched, error.to_string()))?;
+    write(&replays, color, args.json)
+}
+
+/// Writes one line for each replay. None at all is not success.
+pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result<Ended, Failure> {
+    if replays.is_empty() {
+        return Err(Failure::new(Exit::NothingMatched, "there is no replay"));
+    }
+    let palette = palette(color, &io::stdout());
+    let mut stdout = io::stdout().lock();
+    let column = |of: &dyn Fn(&Replay) -> String| -> usize {
+        replays
+            .iter()
+            .map(|replay| width(&of(replay)))
+            .max()
+            .unwrap_or(0)
+    };
+    let name = |replay: &Replay| sanitize_plain(replay.name.as_str()).into_owned();
+    let closes = |replay: &Replay| sanitize_plain(&replay.header.closes.join(" ")).into_owned();
+    let (names, issues) = (column(&name), column(&closes));
+    for replay in replays {
+        if json {
+            writeln!(stdout, "{}", json_replay(replay))?;
+            continue;
+        }
+        let description = replay.header.description.as_deref().unwrap_or_default();
+        let line = format!(
+            "{}  {}  {}",
+            pad(&name(replay), names),
+            palette.paint(Paint::Quiet, pad(&closes(replay), issues)),
+            sanitize_plain(description)
+        );
+        writeln!(stdout, "{}", line.trim_end())?;
+        for problem in &replay.header.problems {
+            let problem = palette.paint(Paint::Warning, sanitize_plain(problem));
+            writeln!(stdout, "  {problem}")?;
+        }
+    }
+    stdout.flush()?;
+    Ok(Ended::with(Exit::Ok))
+}

@@ -1,0 +1,101 @@
+//! The command line: what is asked for, what goes to stdout, and the exit code.
+//!
+//! One file per command. Results go to stdout, progress and problems to stderr. Nothing above
+//! this layer prints, and nothing here decides what a run does.
+
+mod args;
+mod init;
+mod list;
+mod logs;
+mod output;
+mod ps;
+mod run;
+mod teardown;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::bootstrap::{BootstrapError, Options};
+use crate::domain::exit::Exit;
+use crate::process::die_of;
+use args::{Args, Command};
+use output::{Ended, Failure, complain};
+
+/// Parses the command line, does what it says, and gives the exit code. Does not return where
+/// the process has to die of a signal.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // clap writes help to stdout and mistakes to stderr. A closed pipe is no mistake.
+            let _ = error.print();
+            let code = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Ok
+            };
+            return ExitCode::from(code.code());
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format_args!("cannot start: {error}"));
+            return ExitCode::from(Exit::Internal.code());
+        }
+    };
+    let ended = runtime.block_on(command(args));
+    // What still runs in the background has nothing left to say.
+    runtime.shutdown_background();
+    let exit = match ended {
+        Ok(Ended { exit, signal: None }) => exit,
+        Ok(Ended {
+            exit,
+            signal: Some(signal),
+        }) => {
+            die_of(signal);
+            exit
+        }
+        Err(failure) => {
+            failure.explain();
+            failure.exit()
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+async fn command(args: Args) -> Result<Ended, Failure> {
+    let options = Options {
+        config: args.global.config.clone(),
+        host: args.global.host.clone(),
+    };
+    let colour = args.global.color;
+    match args.command {
+        None => dashboard(&options).await,
+        Some(Command::Run(run)) => run::run(&options, colour, run).await,
+        Some(Command::Up(up)) => run::up(&options, colour, &up).await,
+        Some(Command::Seed(seed)) => run::seed(&options, colour, &seed).await,
+        Some(Command::Down(down)) => run::down(&options, colour, &down).await,
+        Some(Command::List(list)) => list::list(&options, colour, &list),
+        Some(Command::Ps(ps)) => ps::ps(&options, colour, &ps).await,
+        Some(Command::Logs(logs)) => logs::logs(&options, colour, &logs).await,
+        Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,
+        Some(Command::Init(init)) => init::init(&init),
+    }
+}
+
+async fn dashboard(_: &Options) -> Result<Ended, Failure> {
+    Err(Failure::usage(
+        "this build has no dashboard (feature `tui`); see tackroom --help for the commands",
+    ))
+}
+
+impl From<BootstrapError> for Failure {
+    fn from(error: BootstrapError) -> Self {
+        match error {
+            BootstrapError::Engine(error) => error.into(),
+            error => Self::new(Exit::Usage, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! From a file to a [`Config`].
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::reader::{Source, Table};
+use super::schema::{Config, Harness, Ready, Replays};
+use crate::domain::hook::Hook;
+use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
+use crate::domain::scope::{Protection, Scope, Stack, StackName};
+use crate::domain::selector::Selector;
+
+pub const FILE_NAME: &str = "tackroom.toml";
+
+/// One mistake in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    pub key: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// Never empty.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Problem>),
+}
+
+/// The nearest `tackroom.toml`, from a directory upward.
+pub fn discover(from: &Path) -> Option<PathBuf> {
+    from.ancestors()
+        .map(|directory| directory.join(FILE_NAME))
+        .find(|path| path.is_file())
+}
+
+/// Reads one file.
+///
+/// # Errors
+///
+/// Fails where it cannot be read, and with every mistake in it otherwise.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let read = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    // The directory decides which compose project is ours, so links must not hide it.
+    let real = path.canonicalize().map_err(read)?;
+    let text = std::fs::read_to_string(&real).map_err(read)?;
+    let root = real.parent().unwrap_or(Path::new("/"));
+    parse(&text, path, root).map(|config| Config {
+        file: Some(real.clone()),
+        ..config
+    })
+}
+
+fn parse(text: &str, path: &Path, root: &Path) -> Result<Config, ConfigError> {
+    let source = Source {
+        path,
+        text,
+        problems: RefCell::default(),
+    };
+    let config = match DeTable::parse(text) {
+        Ok(document) => Some(config(Table::root(&source, &document), root)),
+        Err(error) => {
+            let span = error.span().unwrap_or_default();
+            source.report(span, String::new(), error.message().to_owned());
+            None
+        }
+    };
+    let mut problems = source.problems.into_inner();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => {
+            problems.sort_by_key(|problem| problem.line);
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+}
+
+fn config(root_table: Table<'_>, root: &Path) -> Config {
+    let defaults = Config::without_file(root);
+    let name = root_table.string("name").unwrap_or(defaults.name);
+    let engine_host = root_table.table("engine").and_then(|engine| {
+        let host = engine.string("host");
+        engine.finish();
+        host
+    });
+    let log_budget = root_table
+        .table("logs")
+        .and_then(|logs| {
+            let budget = logs.integer("budget_mib", 1..65_536);
+            logs.finish();
+            budget
+        })
+        .and_then(|mebibytes| u64::try_from(mebibytes).ok())
+        .map_or(defaults.log_budget, |mebibytes| mebibytes * 1024 * 1024);
+    let harness_table = root_table.table("harness");
+    let env = harness_table
+        .as_ref()
+        .map(|table| table.entries("env"))
+        .unwrap_or_default();
+    let families: Vec<Selector> = root_table
+        .tables("family")
+        .into_iter()
+        .filter_map(family)
+        .collect();
+    let mut stacks: Vec<Stack> = Vec::new();
+    for table in root_table.tables("stack") {
+        if let Some(stack) = stack(table, root, &env, &stacks) {
+            stacks.push(stack);
+        }
+    }
+    let scope = if families.is_empty() && stacks.is_empty() {
+        defaults.scope
+    } else {
+        Scope {
+            families,
+            stacks,
+            group_by: None,
+        }
+    };
+    let harness = harness_table.map(|table| harness(table, root, env, &scope));
+    let replays = root_table
+        .table("replays")
+        .map_or(defaults.replays, replays);
+    root_table.finish();
+    Config {
+        name,
+        root: root.to_owned(),
+        file: None,
+        engine_host,
+        scope,
+        harness,
+        replays,
+        log_budget,
+    }
+}
+
+fn selector(table: &Table<'_>) -> Option<Selector> {
+    let labels = table.strings("labels")?;
+    if labels.is_empty() {
+        table.reject(
+            "labels",
+            "must name at least one label: everything on an engine cannot be meant",
+        );
+        return None;
+    }
+    let conditions: Vec<Condition> = labels
+        .iter()
+        .filter_map(|label| match label.parse() {
+            Ok(condition) => Some(condition),
+            Err(error) => {
+                table.reject("labels", format!("{error}"));
+                None
+            }
+        })
+        .collect();
+    if conditions.len() < labels.len() {
+        return None;
+    }
+    Selector::from_conditions(conditions)
+}
+
+fn family(table: Table<'_>) -> Option<Selector> {
+    let selector = selector(&table);
+    table.finish();
+    selector
+}
+
+fn stack(
+    table: Table<'_>,
+    root: &Path,
+    env: &[(String, String)],
+    earlier: &[Stack],
+) -> Option<Stack> {
+    let name = table.string("name");
+    let labels = selector(&table);
+    let compose = table.string("compose");
+    let project = table.string("project");
+    let teardown = table.bool("teardown").unwrap_or(false);
+    let name = match name {
+        None => {
+            table.missing("name");
+            None
+        }
+        Some(name) if earlier.iter().any(|stack| *stack.name == *name) => {
+            table.reject("name", format!("another stack is called {name} already"));
+            None
+        }
+        Some(name) => Some(name),
+    };
+    let resolved = match (labels, compose) {
+        (Some(_), Some(_)) => {
+            table.reject(
+                "compose",
+                "a stack is selected by `labels` or by `compose`, not by both",
+            );
+            None
+        }
+        (Some(selector), None) => Some((selector, None)),
+        (None, Some(file)) => compose_stack(&table, root, env, &file, project.as_deref())
+            .map(|(selector, project)| (selector, Some(project))),
+        (None, None) => {
+            if !table.has("labels") && !table.has("compose") {
+                table.missing("labels");
+            }
+            None
+        }
+    };
+    table.finish();
+    let (selector, compose_project) = resolved?;
+    Some(Stack {
+        name: StackName::from(name?),
+        selector,
+        protection: if teardown {
+            Protection::Removable
+        } else {
+            Protection::Protected
+        },
+        compose_project,
+    })
+}
+
+/// The labels that compose writes for the project of this file. The project's name alone would
+/// also match another checkout of the same name.
+fn compose_stack(
+    table: &Table<'_>,
+    root: &Path,
+    env: &[(String, String)],
+    file: &str,
+    project: Option<&str>,
+) -> Option<(Selector, String)> {
+    let path = root.join(file);
+    let Ok(path) = path.canonicalize() else {
+        table.reject("compose", format!("{} does not exist", path.display()));
+        return None;
+    };
+    let directory = path.parent()?;
+    let project = match project {
+        Some(project) => project.replace("{checkout}", &checkout(root)),
+        None => env
+            .iter()
+            .find(|(name, _)| name == "COMPOSE_PROJECT_NAME")
+            .map_or_else(|| default_project(directory), |(_, value)| value.clone()),
+    };
+    if project.is_empty() || project != normalise(&project) {
+        table.reject(
+            "project",
+            format!(
+                "{project:?} is not a compose project name: lower-case letters, digits, - and _"
+            ),
+        );
+        return None;
+    }
+    let selector = Selector::new(
+        Condition::equals(COMPOSE_PROJECT, project.clone()),
+        [Condition::equals(
+            COMPOSE_WORKING_DIR,
+            directory.to_string_lossy(),
+        )],
+    );
+    Some((selector, project))
+}
+
+/// Eight hexadecimal digits that name a checkout: of SHA-256 over its absolute path.
+fn checkout(root: &Path) -> String {
+    let hash = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    hash.iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Compose's own default: the directory's name, normalised.
+fn default_project(directory: &Path) -> String {
+    directory
+        .file_name()
+        .map(|name| normalise(&name.to_string_lossy()))
+        .unwrap_or_default()
+}
+
+fn normalise(name: &str) -> String {
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        .collect();
+    name.trim_start_matches(['-', '_']).to_owned()
+}
+
+fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Scope) -> Harness {
+    let dir = table
+        .string("dir")
+        .map_or_else(|| root.to_owned(), |dir| root.join(dir));
+    if !dir.is_dir() {
+        table.reject("dir", format!("{} is not a directory", dir.display()));
+    }
+    let dir = dir.canonicalize().unwrap_or(dir);
+    let stack = table.string("stack");
+    if let Some(name) = &stack
+        && scope.stack(name).is_none()
+    {
+        let names: Vec<&str> = scope.stacks.iter().map(|stack| &*stack.name).collect();
+        table.reject(
+            "stack",
+            format!(
+                "no [[stack]] is called {name}; there are: {}",
+                names.join(", ")
+            ),
+        );
+    }
+    let timeout = table
+        .duration("timeout")
+        .unwrap_or(std::time::Duration::from_secs(15 * 60));
+    let hook = |key| {
+        let words = table.strings(key)?;
+        let (program, args) = words.split_first()?;
+        let program = if program.contains('/') {
+            // `./up.sh` without its dot: it is shown to people.
+            dir.join(program).components().collect()
+        } else {
+            PathBuf::from(program)
+        };
+        Some(Hook {
+            program,
+            args: args.to_vec(),
+            timeout: Some(timeout),
+        })
+    };
+    let harness = Harness {
+        stack: stack.map(StackName::from),
+        up: hook("up"),
+        seed: hook("seed"),
+        down: hook("down"),
+        ready: table.table("ready").map_or_else(Ready::default, ready),
+        env,
+        env_files: table
+            .strings("env_files")
+            .unwrap_or_default()
+            .iter()
+            .map(|file| dir.join(file))
+            .collect(),
+        dir,
+    };
+    table.finish();
+    harness
+}
+
+fn ready(table: Table<'_>) -> Ready {
+    let defaults = Ready::default();
+    let ready = Ready {
+        healthy: table.bool("healthy").unwrap_or(defaults.healthy),
+        http: table.string("http"),
+        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
+    };
+    if let Some(url) = &ready.http
+        && !url.starts_with("http://")
+        && !url.starts_with("${")
+    {
+        table.reject("http", format!("{url:?} does not start with http://"));
+    }
+    table.finish();
+    ready
+}
+
+fn replays(table: Table<'_>) -> Replays {
+    let defaults = Replays::default();
+    let globs = |key, default| {
+        let globs: Vec<String> = table.strings(key).unwrap_or(default);
+        for glob in &globs {
+            if let Err(error) = glob::Pattern::new(glob) {
+                table.reject(key, format!("{glob:?}: {error}"));
+            }
+        }
+        globs
+    };
+    let replays = Replays {
+        paths: globs("paths", defaults.paths),
+        exclude: globs("exclude", defaults.exclude),
+        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
+        slow: table.duration("slow").unwrap_or(defaults.slow),
+        grace: table.duration("grace").unwrap_or(defaults.grace),
+        skip_exit_code: table
+            .integer("skip_exit_code", 1..256)
+            .and_then(|code| i32::try_from(code).ok())
+            .unwrap_or(defaults.skip_exit_code),
+        keep_runs: table
+            .integer("keep_runs", 1..100_000)
+            .and_then(|runs| usize::try_from(runs).ok())
+            .unwrap_or(defaults.keep_runs),
+    };
+    table.finish();
+    replays
+}

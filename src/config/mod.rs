@@ -1,0 +1,16 @@
+//! `tackroom.toml`: found, read, checked, and resolved into what the rest of the crate uses.
+//!
+//! Reading reports every mistake at once, each with file, line, key and, for a key that does not
+//! exist, the nearest one that does.
+
+mod env_file;
+mod load;
+mod reader;
+mod schema;
+
+pub use env_file::{expand, parse as parse_env_file};
+pub use load::{ConfigError, FILE_NAME, Problem, discover, load};
+pub use schema::{Config, Harness, Ready, Replays};
+
+/// A commented file for `tackroom init`, and the reference of every key.
+pub const TEMPLATE: &str = include_str!("../../assets/tackroom.toml");

@@ -1,0 +1,143 @@
+//! One HTTP request over one connection to the engine.
+//!
+//! bollard is given this as its transport. Its own would do for plain requests, but hides when
+//! the headers of a stream arrive (and so when an event subscription stands), lumps a missing
+//! socket and a refused one together, and bounds time by whole seconds.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::endpoint::Endpoint;
+
+/// bollard's own limit is in whole seconds and covers the same span as ours: out of the way.
+const NO_LIMIT: u64 = 365 * 24 * 3600;
+
+/// Opens connections and bounds the time until an answer begins.
+#[derive(Clone, Debug)]
+pub(super) struct Transport {
+    endpoint: Arc<Endpoint>,
+    /// From connecting to the last header of the answer.
+    limit: Duration,
+}
+
+impl Transport {
+    pub(super) fn new(endpoint: Endpoint, limit: Duration) -> Self {
+        Self {
+            endpoint: Arc::new(endpoint),
+            limit,
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    pub(super) fn with_limit(&self, limit: Duration) -> Self {
+        Self {
+            endpoint: Arc::clone(&self.endpoint),
+            limit,
+        }
+    }
+
+    /// bollard over this transport.
+    pub(super) fn client(&self) -> Result<Docker, Error> {
+        let transport = self.clone();
+        Docker::connect_with_custom_transport(
+            move |request: BollardRequest| {
+                let transport = transport.clone();
+                async move { transport.send(request).await }
+            },
+            Some("http://engine"),
+            NO_LIMIT,
+            API_DEFAULT_VERSION,
+        )
+    }
+
+    /// Resolves when the headers of the answer are there, whatever its status.
+    pub(super) async fn get(&self, path_and_query: &str) -> Result<Response<Incoming>, Error> {
+        let request = Request::get(path_and_query).body(Empty::<Bytes>::new())?;
+        self.send(request).await
+    }
+
+    /// As [`Self::get`], and a status other than 2xx is an error with the engine's words.
+    pub(super) async fn get_ok(&self, path_and_query: &str) -> Result<Response<Incoming>, Error> {
+        let response = self.get(path_and_query).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        let message = serde_json::from_slice::<serde_json::Value>(&body)
+            .ok()
+            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
+            .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+        Err(Error::DockerResponseServerError {
+            status_code: status.as_u16(),
+            message,
+        })
+    }
+
+    async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Error>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let answer = async {
+            match &*self.endpoint {
+                Endpoint::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
+                Endpoint::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    exchange(stream, request).await
+                }
+            }
+        };
+        tokio::time::timeout(self.limit, answer)
+            .await
+            .unwrap_or(Err(Error::RequestTimeoutError))
+    }
+}
+
+async fn exchange<S, B>(stream: S, mut request: Request<B>) -> Result<Response<Incoming>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // It ends by itself once the sender and the answer's body are dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to the engine ended");
+        }
+    });
+    if let Some(path) = request.uri().path_and_query() {
+        *request.uri_mut() = path
+            .as_str()
+            .parse()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    }
+    request
+        .headers_mut()
+        .insert(HOST, HeaderValue::from_static("engine"));
+    Ok(sender.send_request(request).await?)
+}

@@ -1,0 +1,13 @@
+//! The whole lifecycle as one stream of events: up, ready, seed, replays, teardown.
+//!
+//! The command line and the dashboard start a [`Session`] and consume what it says; neither
+//! knows how it is done.
+
+mod environment;
+mod session;
+mod sink;
+mod takedown;
+
+pub use environment::Environment;
+pub use session::{Harness, Request, Session, Teardown};
+pub use sink::RunEvents;

@@ -1,0 +1,512 @@
+//! One run, from its first step to its last.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+
+use super::environment::Environment;
+use super::sink::{self, RunEvents, Sink};
+use crate::config::{self, Config};
+use crate::domain::hook::Step;
+use crate::domain::id::{ContainerId, RunId};
+use crate::domain::plan::ConfirmedPlan;
+use crate::domain::replay::Replay;
+use crate::domain::run::{Output, RunEventKind, StepOutcome};
+use crate::domain::scope::{Protection, Stack};
+use crate::engine::{Engine, EngineError};
+use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
+use crate::process::{Control, Controller, Phase};
+use crate::record::Store;
+use crate::replay::{Dispatch, Settings, dispatch};
+
+/// A configuration and the engine that it speaks of.
+#[derive(Clone)]
+pub struct Harness {
+    pub config: Arc<Config>,
+    pub engine: Arc<dyn Engine>,
+}
+
+impl std::fmt::Debug for Harness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Harness")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a session is to do, in this order.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Boot the stack and wait until it is ready.
+    pub up: bool,
+    /// Boot only where it is not ready already.
+    pub up_if_needed: bool,
+    pub seed: bool,
+    pub replays: Vec<Arc<Replay>>,
+    pub fail_fast: bool,
+    pub teardown: Teardown,
+    /// Passed on to the hooks as `REBUILD=1`.
+    pub rebuild: bool,
+}
+
+/// When the stack is taken down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Teardown {
+    /// At the end, whatever happened.
+    Always,
+    /// Only if somebody cuts `up` off: half a stack is of no use to anybody.
+    IfCutOff,
+    /// Never: the user wants to look at it.
+    Never,
+    /// This, and nothing else of the stack.
+    Confirmed(ConfirmedPlan),
+}
+
+impl Request {
+    /// Nothing; a base to write requests from.
+    pub fn nothing() -> Self {
+        Self {
+            up: false,
+            up_if_needed: false,
+            seed: false,
+            replays: Vec::new(),
+            fail_fast: false,
+            teardown: Teardown::Never,
+            rebuild: false,
+        }
+    }
+}
+
+/// A run that is under way.
+#[derive(Debug)]
+pub struct Session {
+    pub run: RunId,
+    pub controller: Controller,
+    pub events: RunEvents,
+}
+
+/// How the work before the teardown ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Also when replays failed: they were run.
+    Complete,
+    /// A step failed, so what comes after it made no sense.
+    Broken,
+}
+
+impl Harness {
+    /// Starts a session. Its events come to an end whatever happens, and so does its teardown:
+    /// only the controller can cut it short.
+    pub fn start(&self, request: Request, controller: Controller) -> Session {
+        let run = RunId::new(Timestamp::now(), std::process::id());
+        let (mut sink, events) = sink::channel();
+        let harness = self.clone();
+        let session = Session {
+            run: run.clone(),
+            controller: controller.clone(),
+            events,
+        };
+        tokio::spawn(async move {
+            harness.drive(request, &run, &controller, &mut sink).await;
+            sink.finish();
+        });
+        session
+    }
+
+    fn stack(&self) -> Option<&Stack> {
+        let harness = self.config.harness.as_ref()?;
+        self.config.scope.stack(harness.stack.as_deref()?)
+    }
+
+    async fn drive(&self, request: Request, run: &RunId, controller: &Controller, sink: &mut Sink) {
+        let stack = match &request.teardown {
+            Teardown::Confirmed(confirmed) => Some(confirmed.plan().stack.clone()),
+            _ => self.stack().map(|stack| stack.name.clone()),
+        };
+        sink.emit(RunEventKind::Started {
+            run: run.clone(),
+            replays: request.replays.clone(),
+            stack,
+        });
+        let lock = match self.admit(&request).await {
+            Ok(lock) => lock,
+            Err(refusal) => return sink.emit(refusal),
+        };
+        let keep_up = request.teardown == Teardown::Never;
+        let environment = Environment::new(&self.config, run, keep_up, request.rebuild);
+        let record = Store::of(&self.config.root, &self.config.name)
+            .and_then(|store| store.begin(run, self.config.replays.keep_runs));
+        let record = match record {
+            Ok(directory) => Some(directory),
+            Err(error) => {
+                sink.emit(RunEventKind::Note(format!(
+                    "outputs are not kept on disk: {error}"
+                )));
+                None
+            }
+        };
+        let hooks = |environment: &Environment| HookSettings {
+            dir: self
+                .config
+                .harness
+                .as_ref()
+                .map_or_else(|| self.config.root.clone(), |harness| harness.dir.clone()),
+            env: environment.now(),
+            grace: self.config.replays.grace,
+            settle: settle(),
+            record: record.clone(),
+        };
+
+        let control = controller.control(Phase::Work);
+        let work = Steps {
+            harness: self,
+            request: &request,
+            environment: &environment,
+            record: record.clone(),
+            control: &control,
+        };
+        // A fault of our own must not leave the stack behind.
+        let result = std::panic::AssertUnwindSafe(work.run(&hooks, sink))
+            .catch_unwind()
+            .await;
+        let work = match result {
+            Ok(Ok(work)) => work,
+            Ok(Err(error)) => {
+                sink.emit(RunEventKind::EngineLost {
+                    cause: error.advice().to_string(),
+                });
+                Work::Broken
+            }
+            Err(panic) => {
+                sink.emit(RunEventKind::InternalError {
+                    cause: panic_message(&*panic),
+                });
+                Work::Broken
+            }
+        };
+        if let Some(signal) = controller.signal() {
+            sink.emit(RunEventKind::Interrupted(signal));
+        }
+        let control = control.teardown();
+        let hook_settings = hooks(&environment);
+        self.end(&request, work, &hook_settings, &control, sink)
+            .await;
+        drop(lock);
+    }
+
+    /// What must hold before anything is done: the engine answers, we may take down what we are
+    /// about to boot, and nobody else is at work on it.
+    async fn admit(
+        &self,
+        request: &Request,
+    ) -> Result<Option<crate::record::HarnessLock>, RunEventKind> {
+        if let Some(stack) = self.stack()
+            && request.teardown == Teardown::Always
+            && stack.protection == Protection::Protected
+        {
+            return Err(RunEventKind::Refused {
+                reason: format!(
+                    "{} is protected, so it could be booted and never taken down: \
+                     say `teardown = true` in its [[stack]], or --keep-up",
+                    stack.name
+                ),
+            });
+        }
+        if self.stack().is_some() || matches!(request.teardown, Teardown::Confirmed(_)) {
+            self.engine
+                .info()
+                .await
+                .map_err(|error| RunEventKind::EngineLost {
+                    cause: error.advice().to_string(),
+                })?;
+        }
+        let store = match Store::of(&self.config.root, &self.config.name) {
+            Ok(store) => store,
+            // Without a home there is nowhere to lock, and nobody to share it with.
+            Err(_) => return Ok(None),
+        };
+        match store.lock() {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) => Err(RunEventKind::Refused {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    async fn end(
+        &self,
+        request: &Request,
+        work: Work,
+        hooks: &HookSettings,
+        control: &Control,
+        sink: &mut Sink,
+    ) {
+        let (confirmed, again) = match &request.teardown {
+            Teardown::Confirmed(confirmed) => (confirmed.clone(), false),
+            Teardown::Never => return self.say_how_to_take_down(request, sink),
+            Teardown::IfCutOff if sink.summary.interrupted.is_none() => {
+                if work == Work::Broken {
+                    self.say_how_to_take_down(request, sink);
+                }
+                return;
+            }
+            Teardown::IfCutOff | Teardown::Always => {
+                let Some(stack) = self.stack() else {
+                    return self.down_hook_only(hooks, control, sink).await;
+                };
+                let plan = match self.plan(&stack.name).await {
+                    Ok(plan) => plan,
+                    Err(error) => {
+                        return sink.emit(RunEventKind::StepFinished {
+                            step: Step::Teardown,
+                            outcome: StepOutcome::Failed {
+                                reason: format!("cannot plan: {error}"),
+                            },
+                            took: Duration::ZERO,
+                            output: Output::default(),
+                        });
+                    }
+                };
+                sink.emit(RunEventKind::Planned(plan.clone()));
+                // The invocation itself consented to taking down its own stack; what goes is
+                // what was just printed.
+                let fingerprint = plan.fingerprint();
+                match plan.confirm(&fingerprint) {
+                    Ok(confirmed) => (confirmed, true),
+                    Err(changed) => {
+                        return sink.emit(RunEventKind::Refused {
+                            reason: changed.to_string(),
+                        });
+                    }
+                }
+            }
+        };
+        self.take_down(&confirmed, again, hooks, control, sink)
+            .await;
+    }
+
+    /// Without a declared stack nothing is ours to remove or to check; the hook knows.
+    async fn down_hook_only(&self, hooks: &HookSettings, control: &Control, sink: &mut Sink) {
+        let Some(hook) = self.config.harness.as_ref().and_then(|h| h.down.as_ref()) else {
+            return;
+        };
+        sink.emit(RunEventKind::StepStarted { step: Step::Down });
+        let began = Instant::now();
+        let (outcome, output) = run_hook(Step::Down, hook, hooks, control, &mut |kind| {
+            sink.emit(kind);
+        })
+        .await;
+        sink.emit(RunEventKind::StepFinished {
+            step: Step::Down,
+            outcome,
+            took: began.elapsed(),
+            output,
+        });
+        sink.emit(RunEventKind::Note(
+            "no stack is declared for this harness, so nobody checked what is left".to_owned(),
+        ));
+    }
+
+    fn say_how_to_take_down(&self, request: &Request, sink: &mut Sink) {
+        if let Some(stack) = self.stack()
+            && request.up
+        {
+            sink.emit(RunEventKind::Note(format!(
+                "{} was left up; `tackroom down` takes it down",
+                stack.name
+            )));
+        }
+    }
+}
+
+/// The steps before the teardown.
+struct Steps<'a> {
+    harness: &'a Harness,
+    request: &'a Request,
+    environment: &'a Environment,
+    record: Option<std::path::PathBuf>,
+    control: &'a Control,
+}
+
+impl Steps<'_> {
+    async fn run(
+        &self,
+        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
+        sink: &mut Sink,
+    ) -> Result<Work, EngineError> {
+        let config = &self.harness.config;
+        if let Some(harness) = &config.harness {
+            let boot =
+                self.request.up && !(self.request.up_if_needed && self.is_ready(harness).await?);
+            if boot
+                && (!self.hook(Step::Up, harness.up.as_ref(), hooks, sink).await
+                    || !self.ready(harness, sink).await?)
+            {
+                return Ok(Work::Broken);
+            }
+            // What was found up may have been seeded when it was booted.
+            let containers = self.containers().await?;
+            let seed = self.request.seed
+                && (boot || !self.request.up_if_needed || !self.is_seeded(&containers));
+            if seed {
+                if !self
+                    .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
+                    .await
+                {
+                    return Ok(Work::Broken);
+                }
+                if let Some(store) = self.store() {
+                    store.mark_seeded(&containers);
+                }
+            }
+        }
+        let settings = Settings {
+            dir: config.root.clone(),
+            env: self.environment.now(),
+            timeout: config.replays.timeout,
+            slow: config.replays.slow,
+            grace: config.replays.grace,
+            settle: settle(),
+            skip_exit_code: config.replays.skip_exit_code,
+            record: self.record.clone(),
+        };
+        let plan = Dispatch {
+            replays: self.request.replays.clone(),
+            fail_fast: self.request.fail_fast,
+        };
+        dispatch(&plan, &settings, self.control, &mut |kind| sink.emit(kind)).await;
+        Ok(Work::Complete)
+    }
+
+    fn store(&self) -> Option<Store> {
+        let config = &self.harness.config;
+        Store::of(&config.root, &config.name).ok()
+    }
+
+    fn is_seeded(&self, containers: &[ContainerId]) -> bool {
+        self.store()
+            .is_some_and(|store| store.is_seeded(containers))
+    }
+
+    async fn containers(&self) -> Result<Vec<ContainerId>, EngineError> {
+        let Some(stack) = self.harness.stack() else {
+            return Ok(Vec::new());
+        };
+        let containers = self.harness.engine.list(&stack.selector).await?;
+        Ok(containers
+            .into_iter()
+            .map(|container| container.id)
+            .collect())
+    }
+
+    /// Runs a hook; says whether what comes after it makes sense.
+    async fn hook(
+        &self,
+        step: Step,
+        hook: Option<&crate::domain::hook::Hook>,
+        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
+        sink: &mut Sink,
+    ) -> bool {
+        if self.control.is_stopped() {
+            return false;
+        }
+        let began = Instant::now();
+        sink.emit(RunEventKind::StepStarted { step });
+        let (outcome, output) = match hook {
+            Some(hook) => {
+                let settings = hooks(self.environment);
+                run_hook(step, hook, &settings, self.control, &mut |kind| {
+                    sink.emit(kind);
+                })
+                .await
+            }
+            None => {
+                let reason = format!("[harness] has no `{}` hook", step.word());
+                (StepOutcome::Skipped { reason }, Output::default())
+            }
+        };
+        let goes_on = matches!(outcome, StepOutcome::Done | StepOutcome::Skipped { .. });
+        sink.emit(RunEventKind::StepFinished {
+            step,
+            outcome,
+            took: began.elapsed(),
+            output,
+        });
+        goes_on
+    }
+
+    fn readiness<'a>(&'a self, harness: &'a config::Harness) -> Result<Readiness<'a>, String> {
+        let http = match &harness.ready.http {
+            Some(url) => Some(self.environment.expand(url).map_err(|name| {
+                format!("[harness] ready.http needs ${{{name}}}, which nothing sets")
+            })?),
+            None => None,
+        };
+        Ok(Readiness {
+            ready: &harness.ready,
+            selector: self.harness.stack().map(|stack| &stack.selector),
+            http,
+        })
+    }
+
+    async fn ready(&self, harness: &config::Harness, sink: &mut Sink) -> Result<bool, EngineError> {
+        let began = Instant::now();
+        sink.emit(RunEventKind::StepStarted { step: Step::Ready });
+        let outcome = match self.readiness(harness) {
+            Ok(readiness) => {
+                let engine = &*self.harness.engine;
+                wait_until_ready(engine, &readiness, self.control, &mut |kind| {
+                    sink.emit(kind);
+                })
+                .await?
+            }
+            Err(reason) => StepOutcome::Failed { reason },
+        };
+        let ready = outcome == StepOutcome::Done;
+        sink.emit(RunEventKind::StepFinished {
+            step: Step::Ready,
+            outcome,
+            took: began.elapsed(),
+            output: Output::default(),
+        });
+        Ok(ready)
+    }
+
+    /// Whether the stack is up right now: one look, no waiting.
+    async fn is_ready(&self, harness: &config::Harness) -> Result<bool, EngineError> {
+        let Ok(mut readiness) = self.readiness(harness) else {
+            return Ok(false);
+        };
+        if readiness.http.is_none() && (readiness.selector.is_none() || !harness.ready.healthy) {
+            // Nothing could tell.
+            return Ok(false);
+        }
+        let once = config::Ready {
+            timeout: Duration::ZERO,
+            ..harness.ready.clone()
+        };
+        readiness.ready = &once;
+        let engine = &*self.harness.engine;
+        let outcome = wait_until_ready(engine, &readiness, self.control, &mut |_| {}).await?;
+        Ok(outcome == StepOutcome::Done)
+    }
+}
+
+/// How long children of a finished script may take to end by themselves. CI machines are loaded.
+fn settle() -> Duration {
+    if std::env::var_os("CI").is_some() {
+        Duration::from_millis(500)
+    } else {
+        Duration::from_millis(100)
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

@@ -1,0 +1,110 @@
+//! Runs one hook and turns its output into progress.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::hook::{Hook, Progress, Step};
+use crate::domain::run::{Ending, Output, RunEventKind, Seconds, StepOutcome};
+use crate::process::{CaptureLimits, Control, ProcessEvent, Spec, supervise};
+
+/// What holds for every hook of a harness.
+#[derive(Clone, Debug)]
+pub struct HookSettings {
+    pub dir: PathBuf,
+    /// Added to our own environment.
+    pub env: BTreeMap<String, String>,
+    pub grace: Duration,
+    pub settle: Duration,
+    /// The run's directory; `None` keeps nothing on disk.
+    pub record: Option<PathBuf>,
+}
+
+/// Runs a hook to its end. Exit 0 is success.
+pub async fn run_hook(
+    step: Step,
+    hook: &Hook,
+    settings: &HookSettings,
+    control: &Control,
+    emit: &mut (dyn FnMut(RunEventKind) + Send),
+) -> (StepOutcome, Output) {
+    let failed = |reason: String| (StepOutcome::Failed { reason }, Output::default());
+    if let Some(reason) = obstacle(hook) {
+        return failed(reason);
+    }
+    let output_file = match &settings.record {
+        Some(record) => {
+            let directory = record.join("harness");
+            if let Err(error) = std::fs::create_dir_all(&directory) {
+                return failed(format!("cannot make {}: {error}", directory.display()));
+            }
+            Some(directory.join(format!("{}.log", step.word())))
+        }
+        None => None,
+    };
+    let spec = Spec {
+        program: hook.program.clone(),
+        args: hook.args.iter().map(Into::into).collect(),
+        env: settings
+            .env
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        dir: settings.dir.clone(),
+        timeout: hook.timeout,
+        slow: None,
+        grace: settings.grace,
+        settle: settings.settle,
+        capture: CaptureLimits::default(),
+        output_file,
+    };
+    let finished = supervise(&spec, control, |event| {
+        let ProcessEvent::Line(line) = event else {
+            return;
+        };
+        if let Some(progress) = Progress::parse(&String::from_utf8_lossy(&line)) {
+            emit(RunEventKind::StepProgress { step, progress });
+        }
+        emit(RunEventKind::StepOutput { step, line });
+    })
+    .await;
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(error) => return failed(error.to_string()),
+    };
+    let outcome = if finished.timed_out {
+        StepOutcome::Failed {
+            reason: format!(
+                "did not end within {}",
+                Seconds(hook.timeout.unwrap_or_default())
+            ),
+        }
+    } else if finished.stopped {
+        StepOutcome::Cancelled
+    } else {
+        match finished.ending {
+            Ending::Code(0) => StepOutcome::Done,
+            ending => StepOutcome::Failed {
+                reason: ending.to_string(),
+            },
+        }
+    };
+    (outcome, finished.output)
+}
+
+/// Why the hook could not be started, in more words than the kernel has.
+fn obstacle(hook: &Hook) -> Option<String> {
+    if hook.program.components().count() < 2 {
+        return None;
+    }
+    let shown = hook.program.display();
+    match std::fs::metadata(&hook.program) {
+        Err(error) => Some(format!("{shown}: {error}")),
+        Ok(metadata) if !metadata.is_file() => Some(format!("{shown} is not a file")),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
+            Some(format!("{shown} is not executable: chmod +x {shown}"))
+        }
+        Ok(_) => None,
+    }
+}

@@ -1,0 +1,184 @@
+//! Waits until a stack answers, and says what it waits for.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::http;
+use crate::config::Ready;
+use crate::domain::container::{Container, Health, State};
+use crate::domain::hook::{Progress, Step};
+use crate::domain::run::{RunEventKind, Seconds, StepOutcome};
+use crate::domain::selector::Selector;
+use crate::engine::{Engine, EngineError};
+use crate::process::Control;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What to wait for.
+#[derive(Clone, Debug)]
+pub struct Readiness<'a> {
+    pub ready: &'a Ready,
+    /// `None`: there are no containers to wait for.
+    pub selector: Option<&'a Selector>,
+    /// [`Ready::http`] with its names replaced.
+    pub http: Option<String>,
+}
+
+/// Resolves when everything is ready, when that has become impossible, or when the time is up.
+pub async fn wait_until_ready(
+    engine: &dyn Engine,
+    readiness: &Readiness<'_>,
+    control: &Control,
+    emit: &mut (dyn FnMut(RunEventKind) + Send),
+) -> Result<StepOutcome, EngineError> {
+    let deadline = Instant::now() + readiness.ready.timeout;
+    let mut last: Option<Progress> = None;
+    loop {
+        let look = look(engine, readiness).await?;
+        let (progress, hopeless) = match look {
+            Look::Ready => return Ok(StepOutcome::Done),
+            Look::Waiting(progress) => (progress, None),
+            Look::Hopeless(progress, container) => (progress, Some(container)),
+        };
+        if last.as_ref() != Some(&progress) {
+            emit(RunEventKind::StepProgress {
+                step: Step::Ready,
+                progress: progress.clone(),
+            });
+        }
+        let overdue = Instant::now() >= deadline;
+        if overdue || hopeless.is_some() {
+            let prefix = if overdue && hopeless.is_none() {
+                format!("not ready within {}: ", Seconds(readiness.ready.timeout))
+            } else {
+                String::new()
+            };
+            let details = explain(engine, readiness).await;
+            return Ok(StepOutcome::Failed {
+                reason: format!("{prefix}{}{details}", progress.waiting_for),
+            });
+        }
+        last = Some(progress);
+        tokio::select! {
+            () = control.stopped() => return Ok(StepOutcome::Cancelled),
+            () = sleep(PAUSE) => {}
+        }
+    }
+}
+
+enum Look {
+    Ready,
+    Waiting(Progress),
+    /// It will not become ready by waiting.
+    Hopeless(Progress, String),
+}
+
+async fn look(engine: &dyn Engine, readiness: &Readiness<'_>) -> Result<Look, EngineError> {
+    let mut done = 0;
+    let mut total = 0;
+    let mut waiting = Vec::new();
+    let mut hopeless = None;
+    if let Some(selector) = readiness.selector.filter(|_| readiness.ready.healthy) {
+        let containers = engine.list(selector).await?;
+        if containers.is_empty() {
+            waiting.push("the first container".to_owned());
+            total += 1;
+        }
+        for container in &containers {
+            total += 1;
+            match condition(container) {
+                Condition::Ready => done += 1,
+                Condition::Waiting(why) => waiting.push(format!("{} ({why})", container.title())),
+                Condition::Ended => {
+                    let inspect = engine.inspect(&container.id).await;
+                    let (code, restarts) = match &inspect {
+                        Ok(inspect) => (
+                            inspect.detail().exit_code.unwrap_or(-1),
+                            !matches!(inspect.restart_policy.as_str(), "" | "no"),
+                        ),
+                        Err(_) => (-1, true),
+                    };
+                    // Seed and migration containers end, and that is how they succeed.
+                    if code == 0 {
+                        done += 1;
+                    } else {
+                        waiting.push(format!("{} (exit {code})", container.title()));
+                        if !restarts {
+                            hopeless.get_or_insert(container.title().to_owned());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if let Some(url) = &readiness.http {
+        total += 1;
+        // While containers are missing an answer could only come from somebody else's.
+        if waiting.is_empty() {
+            match http::get(url).await {
+                Ok(status) if (200..300).contains(&status) => done += 1,
+                Ok(status) => waiting.push(format!("{url} (status {status})")),
+                Err(why) => waiting.push(format!("{url} ({why})")),
+            }
+        } else {
+            waiting.push(url.clone());
+        }
+    }
+    if waiting.is_empty() {
+        return Ok(Look::Ready);
+    }
+    let progress = Progress {
+        done,
+        total: Some(total),
+        waiting_for: format!("waiting for {}", waiting.join(", ")),
+    };
+    Ok(match hopeless {
+        Some(container) => Look::Hopeless(progress, container),
+        None => Look::Waiting(progress),
+    })
+}
+
+enum Condition {
+    Ready,
+    Waiting(&'static str),
+    Ended,
+}
+
+fn condition(container: &Container) -> Condition {
+    match (container.state, container.health) {
+        _ if container.is_ready() => Condition::Ready,
+        (State::Running, Some(health)) => Condition::Waiting(health.word()),
+        (State::Exited | State::Dead, _) => Condition::Ended,
+        (state, _) => Condition::Waiting(state.word()),
+    }
+}
+
+/// What the health checks that fail say themselves.
+async fn explain(engine: &dyn Engine, readiness: &Readiness<'_>) -> String {
+    let Some(selector) = readiness.selector else {
+        return String::new();
+    };
+    let Ok(containers) = engine.list(selector).await else {
+        return String::new();
+    };
+    let mut details = String::new();
+    for container in containers
+        .iter()
+        .filter(|container| container.health.is_some_and(|h| h != Health::Healthy))
+    {
+        let output = match engine.inspect(&container.id).await {
+            Ok(inspect) => inspect.detail().health_output,
+            Err(_) => None,
+        };
+        if let Some(output) = output.filter(|output| !output.is_empty()) {
+            let line = output.lines().next_back().unwrap_or_default();
+            details.push_str(&format!(
+                "; {}'s health check says: {line}",
+                container.title()
+            ));
+        }
+    }
+    details
+}

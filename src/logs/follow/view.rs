@@ -1,0 +1,88 @@
+//! What a reader knows of its source from the watcher.
+
+use jiff::Timestamp;
+
+use crate::domain::id::ContainerId;
+
+/// The latest state of affairs. A reader that was busy sees the last view and none in between,
+/// so everything in it is a fact that stays true and not a step.
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    pub(super) selected: bool,
+    /// No more inputs will come: read to the end, and end.
+    pub(super) closing: bool,
+    /// The container that has the name now.
+    pub(super) container: Option<ContainerId>,
+    running: bool,
+    death: Option<Death>,
+    out_of_memory: Option<(ContainerId, Timestamp)>,
+}
+
+/// How a container ended, as the engine's event told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Death {
+    container: ContainerId,
+    /// Everything that the run wrote has an earlier timestamp, and everything that the next run
+    /// writes a later one: the engine sends the event when the output was drained.
+    pub(super) at: Timestamp,
+    pub(super) code: Option<i64>,
+    pub(super) oom: bool,
+}
+
+impl View {
+    pub(super) fn selected(now: Option<(ContainerId, bool)>) -> Self {
+        let mut view = Self {
+            selected: true,
+            ..Self::default()
+        };
+        view.now(now);
+        view
+    }
+
+    /// Returns whether anything changed.
+    pub(super) fn now(&mut self, now: Option<(ContainerId, bool)>) -> bool {
+        let (container, running) = match now {
+            Some((container, running)) => (Some(container), running),
+            None => (None, false),
+        };
+        let changed = self.container != container || self.running != running;
+        self.container = container;
+        self.running = running;
+        changed
+    }
+
+    pub(super) fn died(&mut self, container: ContainerId, at: Timestamp, code: Option<i64>) {
+        let oom = self
+            .out_of_memory
+            .take_if(|(id, _)| *id == container)
+            .is_some();
+        self.death = Some(Death {
+            container,
+            at,
+            code,
+            oom,
+        });
+    }
+
+    /// Comes before the death that it leads to, and need not lead to one: a child may be killed
+    /// instead of the main process.
+    pub(super) fn ran_out_of_memory(&mut self, container: ContainerId, at: Timestamp) {
+        self.out_of_memory = Some((container, at));
+    }
+
+    /// Whether following `container` makes no sense any more.
+    pub(super) fn wants_other_than(&self, container: &ContainerId) -> bool {
+        self.closing || self.container.as_ref().is_some_and(|now| now != container)
+    }
+
+    /// The death that ended the run which began at `started`.
+    pub(super) fn death_since(
+        &self,
+        container: &ContainerId,
+        started: Option<Timestamp>,
+    ) -> Option<&Death> {
+        self.death.as_ref().filter(|death| {
+            death.container == *container && started.is_none_or(|started| death.at >= started)
+        })
+    }
+}

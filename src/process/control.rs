@@ -1,0 +1,279 @@
+//! Stopping and pausing everything that runs, from one place.
+//!
+//! A [`Controller`] takes the requests (signals, keys); each running child and each step of the
+//! lifecycle looks at its [`Control`].
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::group::Group;
+use crate::domain::run::Signal;
+
+/// What has been asked for so far. It only ever grows harder, but for pausing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    /// How often a stop was asked for: 0 go on, 1 stop, 2 kill, 3 give up on the teardown.
+    level: u8,
+    /// The first stop's signal: what children get, and what we die of in the end.
+    signal: Option<Signal>,
+    /// A second request that is not a person's second Ctrl-C: be quick, skip nothing.
+    hurry: bool,
+    /// All the time that everything was paused.
+    paused: Duration,
+}
+
+/// Takes requests to stop. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    asked: Arc<watch::Sender<Asked>>,
+    groups: Arc<Mutex<HashSet<Group>>>,
+}
+
+/// Whether a first request to stop ends the work, or is what the work is the answer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Up, seed, replays.
+    Work,
+    /// The teardown goes on after a first request: it is what the request leads to.
+    Teardown,
+}
+
+/// A view of the requests for one phase. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    controller: Controller,
+    phase: Phase,
+    /// The level at which this phase began.
+    base: u8,
+}
+
+impl Default for Controller {
+    fn default() -> Self {
+        let asked = Asked {
+            level: 0,
+            signal: None,
+            hurry: false,
+            paused: Duration::ZERO,
+        };
+        Self {
+            asked: Arc::new(watch::channel(asked).0),
+            groups: Arc::default(),
+        }
+    }
+}
+
+impl Controller {
+    pub fn control(&self, phase: Phase) -> Control {
+        Control {
+            controller: self.clone(),
+            phase,
+            base: self.asked.borrow().level,
+        }
+    }
+
+    /// A person pressed Ctrl-C, or a key that means it: each time is harder.
+    pub fn press(&self, signal: Signal) {
+        self.asked.send_modify(|asked| {
+            asked.level = asked.level.saturating_add(1);
+            asked.signal.get_or_insert(signal);
+        });
+    }
+
+    /// A program asked: CI sends INT and then TERM, which must not be read as a second Ctrl-C. The
+    /// first time stops, every further time only hurries.
+    pub fn request(&self, signal: Signal) {
+        self.asked.send_modify(|asked| {
+            asked.hurry |= asked.level > 0;
+            asked.level = asked.level.max(1);
+            asked.signal.get_or_insert(signal);
+        });
+    }
+
+    /// The first signal that asked to stop.
+    pub fn signal(&self) -> Option<Signal> {
+        self.asked.borrow().signal
+    }
+
+    /// Pauses all children, does `stop_here` (which returns when the user wants to go on), and
+    /// lets them go on with their timers where they were.
+    pub fn pause(&self, stop_here: impl FnOnce()) {
+        let groups: Vec<Group> = self.groups().iter().copied().collect();
+        let since = Instant::now();
+        groups.iter().for_each(|group| group.pause());
+        stop_here();
+        groups.iter().for_each(|group| group.resume());
+        self.asked
+            .send_modify(|asked| asked.paused += since.elapsed());
+    }
+
+    fn groups(&self) -> std::sync::MutexGuard<'_, HashSet<Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How hard a phase is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    GoOn,
+    Stop,
+    Kill,
+}
+
+impl Control {
+    /// The same requests seen from the teardown.
+    #[must_use]
+    pub fn teardown(&self) -> Self {
+        self.controller.control(Phase::Teardown)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.urgency() > Urgency::GoOn
+    }
+
+    /// The signal to pass on to children that are asked to stop.
+    pub fn signal(&self) -> Signal {
+        self.controller.signal().unwrap_or(Signal::Terminate)
+    }
+
+    pub(super) fn urgency(&self) -> Urgency {
+        let level = self.controller.asked.borrow().level;
+        match self.phase {
+            Phase::Work => match level {
+                0 => Urgency::GoOn,
+                1 => Urgency::Stop,
+                _ => Urgency::Kill,
+            },
+            // One request more than there was when it began, and at least the second.
+            Phase::Teardown if level > self.base.max(1) => Urgency::Kill,
+            Phase::Teardown => Urgency::GoOn,
+        }
+    }
+
+    /// Whether even the teardown is to be abandoned.
+    pub fn is_abandoned(&self) -> bool {
+        self.controller.asked.borrow().level > self.base.max(1) + 1
+    }
+
+    /// A grace, shortened where somebody is waiting who will not wait long.
+    pub fn grace(&self, grace: Duration) -> Duration {
+        if self.controller.asked.borrow().hurry {
+            grace.min(Duration::from_secs(1))
+        } else {
+            grace
+        }
+    }
+
+    /// All the time that everything was paused so far.
+    pub(super) fn paused(&self) -> Duration {
+        self.controller.asked.borrow().paused
+    }
+
+    /// Resolves when a stop is asked for; at once if it has been.
+    pub async fn stopped(&self) {
+        let mut asked = self.controller.asked.subscribe();
+        while !self.is_stopped() {
+            if asked.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Resolves at the next request of any kind.
+    pub(super) fn changes(&self) -> Changes {
+        let mut asked = self.controller.asked.subscribe();
+        asked.mark_changed();
+        Changes(asked)
+    }
+
+    pub(super) fn register(&self, group: Group) -> Registered {
+        self.controller.groups().insert(group);
+        Registered {
+            controller: self.controller.clone(),
+            group,
+        }
+    }
+}
+
+pub(super) struct Changes(watch::Receiver<Asked>);
+
+impl Changes {
+    pub(super) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Keeps a group in the list of those that are paused and, if its owner is dropped before the
+/// group is gone, killed.
+pub(super) struct Registered {
+    controller: Controller,
+    group: Group,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.controller.groups().remove(&self.group);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_ctrl_c_kills_and_the_teardown_needs_one_more() {
+        let controller = Controller::default();
+        let work = controller.control(Phase::Work);
+        assert_eq!(work.urgency(), Urgency::GoOn);
+        controller.press(Signal::Interrupt);
+        assert_eq!(work.urgency(), Urgency::Stop);
+        let teardown = work.teardown();
+        assert_eq!(teardown.urgency(), Urgency::GoOn);
+        controller.press(Signal::Interrupt);
+        assert_eq!(work.urgency(), Urgency::Kill);
+        assert_eq!(teardown.urgency(), Urgency::Kill);
+        assert!(!teardown.is_abandoned());
+        controller.press(Signal::Interrupt);
+        assert!(teardown.is_abandoned());
+    }
+
+    #[test]
+    fn a_teardown_that_begins_after_two_presses_is_not_killed_at_once() {
+        let controller = Controller::default();
+        controller.press(Signal::Interrupt);
+        controller.press(Signal::Interrupt);
+        let teardown = controller.control(Phase::Teardown);
+        assert_eq!(teardown.urgency(), Urgency::GoOn);
+        controller.press(Signal::Interrupt);
+        assert_eq!(teardown.urgency(), Urgency::Kill);
+    }
+
+    #[test]
+    fn int_then_term_from_ci_hurries_and_never_kills() {
+        let controller = Controller::default();
+        let work = controller.control(Phase::Work);
+        let grace = Duration::from_secs(10);
+        controller.request(Signal::Interrupt);
+        assert_eq!(work.grace(grace), grace);
+        controller.request(Signal::Terminate);
+        controller.request(Signal::Terminate);
+        assert_eq!(work.urgency(), Urgency::Stop);
+        assert!(work.grace(grace) < grace);
+        assert_eq!(work.signal(), Signal::Interrupt);
+        assert_eq!(work.teardown().urgency(), Urgency::GoOn);
+    }
+
+    #[test]
+    fn the_time_of_a_pause_is_kept() {
+        let controller = Controller::default();
+        let before = Instant::now();
+        let mut inside = Duration::ZERO;
+        controller.pause(|| inside = before.elapsed());
+        assert!(controller.control(Phase::Work).paused() <= before.elapsed());
+        assert!(inside <= before.elapsed());
+    }
+}

@@ -1,0 +1,57 @@
+//! The signals that we get ourselves.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::control::Controller;
+use crate::domain::run::Signal;
+
+/// Turns signals to this process into requests, until dropped with the runtime.
+///
+/// `interactive`: a person's terminal sends INT, so a second one is a second Ctrl-C. Elsewhere
+/// a second INT comes from a program and only hurries.
+///
+/// # Errors
+///
+/// Fails where the handlers cannot be installed.
+pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut suspend = signal(SignalKind::from_raw(signal_hook::consts::SIGTSTP))?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {
+                    if interactive {
+                        controller.press(Signal::Interrupt);
+                    } else {
+                        controller.request(Signal::Interrupt);
+                    }
+                }
+                _ = terminate.recv() => controller.request(Signal::Terminate),
+                _ = hangup.recv() => controller.request(Signal::Hangup),
+                _ = suspend.recv() => controller.pause(stop_here),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Stops this process as Ctrl-Z would, and returns when it is continued.
+fn stop_here() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+}
+
+/// Ends this process by the signal that it was asked to end by, so that a shell sees 130, 143 or
+/// 129 and stops its own script too. Returns only if that is impossible.
+pub fn die_of(asked: Signal) {
+    let number = match asked {
+        Signal::Interrupt => signal_hook::consts::SIGINT,
+        Signal::Terminate => signal_hook::consts::SIGTERM,
+        Signal::Hangup => signal_hook::consts::SIGHUP,
+        Signal::Kill => signal_hook::consts::SIGKILL,
+    };
+    let _ = signal_hook::low_level::emulate_default_handler(number);
+}

@@ -1,0 +1,204 @@
+//! Finds replays by glob; nothing is registered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::replay::{Header, Replay, ReplayName};
+
+/// How much of a script is read to find its header.
+const HEADER_BYTES: u64 = 16 * 1024;
+
+/// The replays cannot be looked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    #[error("{glob:?} is not a glob: {source}")]
+    Glob {
+        glob: String,
+        source: glob::PatternError,
+    },
+}
+
+/// The replays of a configuration, by file.
+///
+/// Files that match several globs are found once. A file that cannot be read is found all the
+/// same: it could not start, and that is to be said rather than hidden.
+///
+/// # Errors
+///
+/// Fails on a glob that cannot be read.
+pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
+    let bad = |glob: &str, source| DiscoverError::Glob {
+        glob: glob.to_owned(),
+        source,
+    };
+    let exclude = config
+        .replays
+        .exclude
+        .iter()
+        .map(|glob| glob::Pattern::new(glob).map_err(|error| bad(glob, error)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    // The root may itself hold characters that globs mean something by.
+    let root = glob::Pattern::escape(&config.root.to_string_lossy());
+    let mut paths = BTreeSet::new();
+    for glob in &config.replays.paths {
+        let absolute = format!("{root}/{}", glob.trim_start_matches("./"));
+        let found = glob::glob_with(&absolute, options).map_err(|error| bad(glob, error))?;
+        paths.extend(found.flatten().filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            !path.is_dir() && !exclude.iter().any(|glob| glob.matches(&name))
+        }));
+    }
+    let names = names(&paths);
+    Ok(paths
+        .into_iter()
+        .zip(names)
+        .map(|(path, name)| {
+            Arc::new(Replay {
+                name,
+                file: path
+                    .strip_prefix(&config.root)
+                    .unwrap_or(&path)
+                    .to_string_lossy()
+                    .into_owned(),
+                header: header(&path),
+                path,
+            })
+        })
+        .collect())
+}
+
+fn header(path: &Path) -> Header {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Header::parse(&String::from_utf8_lossy(&bytes)),
+        Err(error) => Header {
+            problems: vec![format!("cannot be read: {error}")],
+            ..Header::default()
+        },
+    }
+}
+
+/// File names without extension, with as many parent folders as it takes to be unique.
+fn names(paths: &BTreeSet<PathBuf>) -> Vec<ReplayName> {
+    let deepest = paths.iter().map(|path| path.components().count()).max();
+    let named = |depth| -> Vec<String> { paths.iter().map(|path| name(path, depth)).collect() };
+    let mut chosen: Vec<String> = named(1);
+    for depth in 2..=deepest.unwrap_or(1) {
+        let mut count: BTreeMap<&String, usize> = BTreeMap::new();
+        chosen
+            .iter()
+            .for_each(|name| *count.entry(name).or_default() += 1);
+        let ambiguous: Vec<bool> = chosen
+            .iter()
+            .map(|name| count.get(name) > Some(&1))
+            .collect();
+        if !ambiguous.contains(&true) {
+            break;
+        }
+        let longer = named(depth);
+        chosen = chosen
+            .into_iter()
+            .zip(longer)
+            .zip(ambiguous)
+            .map(|((short, long), ambiguous)| if ambiguous { long } else { short })
+            .collect();
+    }
+    // Same folder, same stem: `a.sh` beside `a.py`. The full file name tells them apart.
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    chosen
+        .iter()
+        .for_each(|name| *count.entry(name.clone()).or_default() += 1);
+    paths
+        .iter()
+        .zip(chosen)
+        .map(|(path, name)| {
+            if count.get(&name) > Some(&1) {
+                ReplayName::new(
+                    path.file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
+                )
+            } else {
+                ReplayName::new(name)
+            }
+        })
+        .collect()
+}
+
+fn name(path: &Path, depth: usize) -> String {
+    let stem = path.with_extension("");
+    let parts: Vec<_> = stem
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    parts[parts.len().saturating_sub(depth)..].join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(files: &[&str], paths: &[&str]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "#!/bin/sh\n# It works.\n").unwrap();
+        }
+        let mut config = Config::without_file(dir.path());
+        config.replays.paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        let replays = discover(&config).unwrap();
+        assert!(
+            replays
+                .iter()
+                .all(|replay| replay.header.description.as_deref() == Some("It works."))
+        );
+        replays
+            .iter()
+            .map(|replay| replay.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn replays_are_found_without_registration_and_helpers_are_not() {
+        let files = [
+            "replays/b.sh",
+            "replays/a.sh",
+            "replays/_lib.sh",
+            "replays/lib-http.sh",
+            "replays/.hidden.sh",
+            "replays/notes.md",
+            "replays/deep/c.sh",
+        ];
+        assert_eq!(found(&files, &["replays/*.sh"]), ["a", "b"]);
+        assert_eq!(
+            found(&files, &["replays/**/*.sh", "./replays/*.sh"]),
+            ["a", "b", "c"]
+        );
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_it_takes_to_be_unique() {
+        let files = [
+            "x/one/a.sh",
+            "x/two/a.sh",
+            "x/b.sh",
+            "x/b.py",
+            "x/odd name é.sh",
+        ];
+        let mut names = found(&files, &["x/**/*"]);
+        names.sort();
+        assert_eq!(names, ["b.py", "b.sh", "odd name é", "one/a", "two/a"]);
+    }
+}

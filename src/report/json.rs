@@ -1,0 +1,250 @@
+//! Events and plans for programs: one JSON object a line.
+//!
+//! Every object of a run's stream has `v` (the version of this shape), `at` (RFC 3339), `offset`
+//! (seconds since the start) and `event`. Fields may be added within a version; readers skip what
+//! they do not know.
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::exit::Exit;
+use crate::domain::plan::{Item, ItemOutcome, TeardownPlan};
+use crate::domain::replay::Replay;
+use crate::domain::run::{
+    Ending, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
+};
+
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One event of a run. The values are scripts' own bytes where scripts speak, with invalid UTF-8
+/// replaced; JSON escapes what a terminal would obey.
+pub fn event(event: &RunEvent) -> Value {
+    let (name, fields) = kind(&event.kind);
+    let mut object = Map::new();
+    object.insert("v".to_owned(), json!(SCHEMA_VERSION));
+    object.insert("at".to_owned(), json!(event.at.to_string()));
+    object.insert("offset".to_owned(), json!(event.offset.as_secs_f64()));
+    object.insert("event".to_owned(), json!(name));
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+fn kind(kind: &RunEventKind) -> (&'static str, Value) {
+    match kind {
+        RunEventKind::Started {
+            run,
+            replays,
+            stack,
+        } => (
+            "started",
+            json!({
+                "run": run.as_str(),
+                "replays": replays.iter().map(|replay| replay.name.as_str()).collect::<Vec<_>>(),
+                "stack": stack.as_deref(),
+            }),
+        ),
+        RunEventKind::StepStarted { step } => ("step_started", json!({ "step": step.word() })),
+        RunEventKind::StepOutput { step, line } => (
+            "step_output",
+            json!({ "step": step.word(), "line": lossy(line) }),
+        ),
+        RunEventKind::StepProgress { step, progress } => (
+            "step_progress",
+            json!({
+                "step": step.word(),
+                "done": progress.done,
+                "total": progress.total,
+                "waiting_for": progress.waiting_for,
+            }),
+        ),
+        RunEventKind::StepFinished {
+            step,
+            outcome,
+            took,
+            output,
+        } => {
+            let (outcome, reason) = step_outcome(outcome);
+            (
+                "step_finished",
+                json!({
+                    "step": step.word(),
+                    "outcome": outcome,
+                    "reason": reason,
+                    "seconds": took.as_secs_f64(),
+                    "output": file(output),
+                }),
+            )
+        }
+        RunEventKind::ReplayStarted {
+            replay,
+            attempt,
+            timeout,
+        } => (
+            "replay_started",
+            json!({
+                "replay": replay.as_str(),
+                "attempt": attempt,
+                "timeout": timeout.map(|timeout| timeout.as_secs_f64()),
+            }),
+        ),
+        RunEventKind::ReplayOutput { replay, line } => (
+            "replay_output",
+            json!({ "replay": replay.as_str(), "line": lossy(line) }),
+        ),
+        RunEventKind::ReplaySlow { replay, after } => (
+            "replay_slow",
+            json!({ "replay": replay.as_str(), "after": after.as_secs_f64() }),
+        ),
+        RunEventKind::ReplayStopping { replay, signal } => (
+            "replay_stopping",
+            json!({ "replay": replay.as_str(), "signal": signal.word() }),
+        ),
+        RunEventKind::ReplayFinished(result) => ("replay_finished", replay_result(result)),
+        RunEventKind::Planned(teardown) => ("planned", plan(teardown)),
+        RunEventKind::ItemFinished {
+            item: object,
+            outcome,
+        } => {
+            let (outcome, why) = item_outcome(outcome);
+            let mut fields = item(object);
+            if let Value::Object(fields) = &mut fields {
+                fields.insert("outcome".to_owned(), json!(outcome));
+                fields.insert("why".to_owned(), json!(why));
+            }
+            ("item_finished", fields)
+        }
+        RunEventKind::LeftBehind(items) => (
+            "left_behind",
+            json!({ "items": items.iter().map(item).collect::<Vec<_>>() }),
+        ),
+        RunEventKind::Interrupted(signal) => ("interrupted", json!({ "signal": signal.word() })),
+        RunEventKind::Note(text) => ("note", json!({ "text": text })),
+        RunEventKind::EngineLost { cause } => ("engine_lost", json!({ "cause": cause })),
+        RunEventKind::Refused { reason } => ("refused", json!({ "reason": reason })),
+        RunEventKind::InternalError { cause } => ("internal_error", json!({ "cause": cause })),
+        RunEventKind::Finished(summary) => ("finished", self::summary(summary)),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn file(output: &Output) -> Option<String> {
+    output
+        .file
+        .as_ref()
+        .map(|path| path.to_string_lossy().into_owned())
+}
+
+fn step_outcome(outcome: &StepOutcome) -> (&'static str, Option<&str>) {
+    match outcome {
+        StepOutcome::Done => ("done", None),
+        StepOutcome::Skipped { reason } => ("skipped", Some(reason)),
+        StepOutcome::Failed { reason } => ("failed", Some(reason)),
+        StepOutcome::Cancelled => ("cancelled", None),
+    }
+}
+
+fn item_outcome(outcome: &ItemOutcome) -> (&'static str, Option<&str>) {
+    match outcome {
+        ItemOutcome::Removed => ("removed", None),
+        ItemOutcome::Gone => ("gone", None),
+        ItemOutcome::Changed { why } => ("changed", Some(why)),
+        ItemOutcome::Failed { why } => ("failed", Some(why)),
+    }
+}
+
+fn replay_result(result: &ReplayResult) -> Value {
+    let (code, signal) = match &result.verdict {
+        Verdict::Passed => (Some(0), None),
+        Verdict::Failed(Ending::Code(code)) => (Some(*code), None),
+        Verdict::Failed(Ending::Signal(signal)) => (None, Some(*signal)),
+        _ => (None, None),
+    };
+    let reason = match &result.verdict {
+        Verdict::Skipped { reason } | Verdict::CouldNotStart { reason } => Some(reason),
+        _ => None,
+    };
+    json!({
+        "replay": result.replay.as_str(),
+        "verdict": result.verdict.word(),
+        "reason": reason,
+        "exit_code": code,
+        "signal": signal,
+        "attempt": result.attempt,
+        "started": result.started.to_string(),
+        "seconds": result.took.as_secs_f64(),
+        "slow": result.slow,
+        "leaky": result.leaky,
+        "output": file(&result.output),
+        "output_bytes_not_kept": result.output.not_on_disk,
+    })
+}
+
+fn summary(summary: &Summary) -> Value {
+    let counts = summary.counts();
+    json!({
+        "run": summary.run.as_ref().map(|run| run.as_str()),
+        "seconds": summary.took.as_secs_f64(),
+        "exit_code": Exit::of(summary).code(),
+        "interrupted": summary.interrupted.map(|signal| signal.word()),
+        "passed": counts.passed,
+        "failed": counts.failed,
+        "timed_out": counts.timed_out,
+        "skipped": counts.skipped,
+        "aborted": counts.aborted,
+        "could_not_start": counts.could_not_start,
+        "not_run": summary.not_run.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+        "left_behind": summary.left_behind.iter().map(item).collect::<Vec<_>>(),
+    })
+}
+
+fn item(item: &Item) -> Value {
+    json!({
+        "kind": item.kind.word(),
+        "name": item.name,
+        "id": item.id,
+        "created": item.created.map(|at| at.to_string()),
+        "image": item.image,
+        "state": item.state,
+    })
+}
+
+/// A teardown plan with its fingerprint.
+pub fn plan(plan: &TeardownPlan) -> Value {
+    let spare: Vec<Value> = plan
+        .spare
+        .iter()
+        .map(|spared| {
+            let mut object = item(&spared.item);
+            if let Value::Object(fields) = &mut object {
+                fields.insert("reason".to_owned(), json!(spared.reason.to_string()));
+            }
+            object
+        })
+        .collect();
+    json!({
+        "stack": &*plan.stack,
+        "selector": plan.selector.conditions().map(ToString::to_string).collect::<Vec<_>>(),
+        "hook": plan.hook,
+        "fingerprint": plan.fingerprint().as_str(),
+        "remove": plan.remove.iter().map(item).collect::<Vec<_>>(),
+        "spare": spare,
+    })
+}
+
+/// A discovered replay.
+pub fn replay(replay: &Replay) -> Value {
+    json!({
+        "name": replay.name.as_str(),
+        "file": replay.file,
+        "description": replay.header.description,
+        "closes": replay.header.closes,
+        "tags": replay.header.tags,
+        "timeout": replay.header.timeout.map(|timeout| timeout.as_secs_f64()),
+        "needs": replay.header.needs,
+        "problems": replay.header.problems,
+    })
+}

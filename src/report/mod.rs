@@ -1,0 +1,17 @@
+//! What a run says to whom: a terminal, a CI server, a program.
+//!
+//! Each report is a consumer of the run's events or of their summary, and writes to what it is
+//! given; none of them knows the runner, and none opens a file.
+
+mod human;
+mod json;
+mod junit;
+mod palette;
+mod plan;
+
+pub use human::Human;
+pub use json::event as json_event;
+pub use json::{SCHEMA_VERSION, plan as json_plan, replay as json_replay};
+pub use junit::junit;
+pub use palette::{Paint, Palette};
+pub use plan::write_plan;

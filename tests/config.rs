@@ -1,0 +1,122 @@
+//! Configuration files, good and bad, as folders of examples.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::path::Path;
+
+use tackroom::config::{self, ConfigError};
+use tackroom::domain::scope::{Placement, Protection};
+
+/// Keeps the paths of this machine out of the snapshots.
+fn redacted(text: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .canonicalize()
+        .unwrap();
+    text.replace(&*root.to_string_lossy(), "[ROOT]")
+}
+
+#[test]
+fn every_mistake_is_told_with_line_key_and_a_way_out() {
+    insta::glob!("config/invalid/*.toml", |path| {
+        let path = Path::new("tests/config/invalid").join(path.file_name().unwrap());
+        match config::load(&path) {
+            Err(error @ ConfigError::Invalid(_)) => {
+                insta::assert_snapshot!(redacted(&error.to_string()));
+            }
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    });
+}
+
+#[test]
+fn stacks_are_protected_unless_they_say_otherwise() {
+    let config = config::load(Path::new("tests/config/valid/galaxy.toml")).unwrap();
+    let protection = |name| config.scope.stack(name).unwrap().protection;
+    assert_eq!(protection("integration"), Protection::Removable);
+    assert_eq!(protection("dev-deploy"), Protection::Protected);
+    let unlabelled = [("galaxy.backend".to_owned(), "1".to_owned())].into();
+    assert_eq!(config.scope.place(&unlabelled), Placement::Unclaimed);
+}
+
+#[test]
+fn a_compose_stack_is_one_checkout_of_one_project() {
+    let config = config::load(Path::new("tests/config/valid/compose.toml")).unwrap();
+    let stack = config.scope.stack("tenant").unwrap();
+    let project = stack.compose_project.clone().unwrap();
+    assert!(
+        project.starts_with("tenant-") && project.len() == "tenant-".len() + 8,
+        "{project}"
+    );
+    let directory = Path::new("tests/config/valid/harness")
+        .canonicalize()
+        .unwrap();
+    let labels = |directory: &Path| {
+        [
+            ("com.docker.compose.project".to_owned(), project.clone()),
+            (
+                "com.docker.compose.project.working_dir".to_owned(),
+                directory.to_string_lossy().into_owned(),
+            ),
+        ]
+        .into()
+    };
+    assert!(stack.selector.matches(&labels(&directory)));
+    assert!(!stack.selector.matches(&labels(Path::new("/elsewhere"))));
+
+    let harness = config.harness.unwrap();
+    let up = harness.up.unwrap();
+    assert_eq!(
+        (up.program, up.args),
+        (directory.join("./up.sh"), vec!["--wait".to_owned()])
+    );
+    assert_eq!(harness.down.unwrap().program, Path::new("make"));
+    assert_eq!(harness.env_files, [directory.join(".up.env")]);
+    assert!(
+        harness
+            .env
+            .contains(&("PORT".to_owned(), "8080".to_owned()))
+    );
+    assert!(
+        harness
+            .env
+            .contains(&("DEBUG".to_owned(), "true".to_owned()))
+    );
+    assert_eq!(harness.ready.timeout.as_secs(), 90);
+    assert!(harness.ready.healthy);
+}
+
+/// The reference shows every key as a comment; taken out of its comment each must be valid.
+#[test]
+fn the_commented_template_is_a_valid_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("compose.yaml"), "services: {}").unwrap();
+    let path = dir.path().join("tackroom.toml");
+    std::fs::write(&path, config::TEMPLATE).unwrap();
+    config::load(&path).unwrap();
+
+    let is_toml =
+        |line: &str| line.starts_with('[') || line.contains(" = ") || line.contains("  = ");
+    let uncommented: String = config::TEMPLATE
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| is_toml(line) && !line.contains('`'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&path, &uncommented).unwrap();
+    let config = config::load(&path).unwrap();
+    assert_eq!(config.scope.stacks.len(), 2, "{uncommented}");
+    assert!(config.harness.is_some());
+}
+
+#[test]
+fn the_file_is_found_upward() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    let file = dir.path().join("a").join(config::FILE_NAME);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(config::discover(&deep), Some(file));
+}

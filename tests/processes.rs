@@ -1,0 +1,268 @@
+//! Real children under the supervisor: how they end, and that nothing of them outlives it.
+
+#![allow(
+    clippy::expect_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use tackroom::domain::run::{Ending, Signal};
+use tackroom::process::{
+    CaptureLimits, Controller, Finished, Phase, ProcessEvent, SpawnError, Spec, supervise,
+};
+use tokio::sync::mpsc;
+
+fn script(text: &str) -> Spec {
+    Spec {
+        program: "/bin/bash".into(),
+        args: vec!["-c".into(), text.into()],
+        env: Vec::new(),
+        dir: "/".into(),
+        timeout: None,
+        slow: None,
+        grace: Duration::from_secs(60),
+        settle: Duration::from_secs(1),
+        capture: CaptureLimits::default(),
+        output_file: None,
+    }
+}
+
+/// Runs a script to its end, doing `on_line` for each line that it prints.
+async fn run(spec: Spec, controller: &Controller, mut on_line: impl FnMut(&str)) -> Finished {
+    supervise(&spec, &controller.control(Phase::Work), |event| {
+        if let ProcessEvent::Line(line) = event {
+            on_line(&String::from_utf8_lossy(&line));
+        }
+    })
+    .await
+    .expect("the script starts")
+}
+
+async fn simple(text: &str) -> Finished {
+    run(script(text), &Controller::default(), |_| {}).await
+}
+
+fn text(finished: &Finished) -> String {
+    String::from_utf8(finished.output.text()).expect("text")
+}
+
+/// A process that has ended but was not reaped yet does not count: nobody here is its parent.
+fn is_running(pid: &str) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat.contains(") Z "),
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn both_outputs_come_in_the_order_of_writing() {
+    let finished = simple("echo a; echo b >&2; echo c; printf d >&2; exit 3").await;
+    assert_eq!(finished.ending, Ending::Code(3));
+    assert_eq!(text(&finished), "a\nb\nc\nd");
+    assert!(!finished.left_processes && !finished.timed_out && !finished.stopped);
+}
+
+#[tokio::test]
+async fn stdin_is_empty_and_a_signal_is_told_from_a_code() {
+    let finished = simple("read -r line && exit 9; kill -KILL $$").await;
+    assert_eq!(finished.ending, Ending::Signal(9));
+}
+
+#[tokio::test]
+async fn it_is_over_when_the_leader_is_and_what_it_left_is_ended() {
+    let mut spec = script("sleep 600 & echo $!");
+    spec.settle = Duration::ZERO;
+    let finished = run(spec, &Controller::default(), |_| {}).await;
+    assert_eq!(finished.ending, Ending::Code(0));
+    assert!(finished.left_processes);
+    assert!(!is_running(text(&finished).trim()));
+}
+
+#[tokio::test]
+async fn a_child_that_is_only_finishing_its_output_is_not_left_behind() {
+    let mut spec =
+        script("exec > >(while read -r line; do echo \"<$line>\"; done); echo a; echo b");
+    spec.settle = Duration::from_secs(60);
+    let finished = run(spec, &Controller::default(), |_| {}).await;
+    assert!(!finished.left_processes);
+    assert_eq!(text(&finished), "<a>\n<b>\n");
+}
+
+#[tokio::test]
+async fn a_time_out_goes_from_term_to_kill() {
+    let mut spec = script("trap '' TERM; echo ready; while :; do read -t 1 -r <> <(:); done");
+    spec.timeout = Some(Duration::from_millis(300));
+    spec.grace = Duration::from_millis(50);
+    let mut signals = Vec::new();
+    let finished = supervise(
+        &spec,
+        &Controller::default().control(Phase::Work),
+        |event| {
+            if let ProcessEvent::Stopping(signal) = event {
+                signals.push(signal);
+            }
+        },
+    )
+    .await
+    .expect("starts");
+    assert!(finished.timed_out && !finished.stopped);
+    assert_eq!(finished.ending, Ending::Signal(9));
+    assert_eq!(signals[..2], [Signal::Terminate, Signal::Kill]);
+}
+
+#[tokio::test]
+async fn a_script_that_obeys_term_may_clean_up() {
+    let mut spec = script("trap 'echo cleaned; exit 5' TERM; while :; do sleep 0.01; done");
+    spec.timeout = Some(Duration::from_millis(200));
+    let finished = run(spec, &Controller::default(), |_| {}).await;
+    assert!(finished.timed_out);
+    assert_eq!(finished.ending, Ending::Code(5));
+    assert!(text(&finished).ends_with("cleaned\n"));
+}
+
+/// bash makes a background child ignore INT, so passing INT on is not enough.
+#[tokio::test]
+async fn a_cancelled_script_takes_its_background_children_along() {
+    let controller = Controller::default();
+    let mut background = String::new();
+    let finished = run(script("sleep 600 & echo $!; wait"), &controller, |line| {
+        background = line.to_owned();
+        controller.press(Signal::Interrupt);
+    })
+    .await;
+    assert!(finished.stopped && !finished.timed_out);
+    assert!(!background.is_empty() && !is_running(&background));
+}
+
+#[tokio::test]
+async fn a_second_request_kills_what_ignores_the_first() {
+    let controller = Controller::default();
+    let finished = run(
+        script("trap 'echo again' INT TERM; echo ready; while :; do sleep 0.01; done"),
+        &controller,
+        |_| controller.press(Signal::Interrupt),
+    )
+    .await;
+    assert!(finished.stopped);
+    assert_eq!(finished.ending, Ending::Signal(9));
+}
+
+#[tokio::test]
+async fn the_teardown_goes_on_after_the_first_request() {
+    let controller = Controller::default();
+    controller.press(Signal::Interrupt);
+    let control = controller.control(Phase::Work).teardown();
+    let finished = supervise(&script("exit 4"), &control, |_| {})
+        .await
+        .expect("starts");
+    assert_eq!(
+        (finished.ending, finished.stopped),
+        (Ending::Code(4), false)
+    );
+}
+
+#[tokio::test]
+async fn a_pause_stops_the_children_and_lets_them_go_on() {
+    let controller = Controller::default();
+    let mut state_while_paused = String::new();
+    let finished = run(
+        script("echo $$; while [ ! -e /proc/$$/none ]; do sleep 0.01; [ -n \"$done\" ] && exit 7; done & wait $!; exit 7"),
+        &controller,
+        |line| {
+            let pid = line.to_owned();
+            controller.pause(|| {
+                // STOP is delivered asynchronously; the kernel says when it has been.
+                loop {
+                    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
+                    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+                    if state == Some('T') {
+                        state_while_paused = "T".to_owned();
+                        break;
+                    }
+                }
+            });
+            controller.press(Signal::Terminate);
+        },
+    )
+    .await;
+    assert_eq!(state_while_paused, "T");
+    assert!(finished.stopped);
+}
+
+#[tokio::test]
+async fn slow_is_said_once_and_is_no_verdict() {
+    let mut spec = script("while [ -z \"$(ls -A \"$0\")\" ]; do sleep 0.01; done");
+    let dir = tempfile::tempdir().expect("dir");
+    spec.args.push(dir.path().into());
+    spec.slow = Some(Duration::from_millis(20));
+    let mut slow = 0;
+    let finished = supervise(
+        &spec,
+        &Controller::default().control(Phase::Work),
+        |event| {
+            if event == ProcessEvent::Slow {
+                slow += 1;
+                std::fs::write(dir.path().join("go"), "").expect("written");
+            }
+        },
+    )
+    .await
+    .expect("starts");
+    assert_eq!(
+        (slow, finished.slow, finished.ending),
+        (1, true, Ending::Code(0))
+    );
+}
+
+#[tokio::test]
+async fn a_flood_is_whole_on_disk_and_bounded_in_memory() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("log");
+    let mut spec = script("head -c 20000000 /dev/zero | tr '\\0' x; echo; echo end");
+    spec.output_file = Some(path.clone());
+    let finished = run(spec, &Controller::default(), |_| {}).await;
+    assert_eq!(size(&path), 20_000_005);
+    let output = finished.output;
+    assert!(output.tail.ends_with(b"x\nend\n"));
+    let kept = (output.head.len() + output.tail.len()) as u64;
+    assert_eq!(kept + output.cut, 20_000_005);
+    assert!(kept <= 64 * 1024);
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).expect("a file").len()
+}
+
+#[tokio::test]
+async fn dropping_the_supervisor_kills_the_group() {
+    let (lines, mut line) = mpsc::unbounded_channel();
+    let controller = Controller::default();
+    let spec = script("sleep 600 & echo $!; wait");
+    let control = controller.control(Phase::Work);
+    let mut running = Box::pin(supervise(&spec, &control, move |event| {
+        if let ProcessEvent::Line(line) = event {
+            let _ = lines.send(String::from_utf8_lossy(&line).into_owned());
+        }
+    }));
+    let pid = tokio::select! {
+        _ = &mut running => panic!("it ended by itself"),
+        pid = line.recv() => pid.expect("a line"),
+    };
+    drop(running);
+    while is_running(&pid) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_start_says_why() {
+    let mut spec = script("");
+    spec.program = "/nowhere/at/all".into();
+    let error = supervise(&spec, &Controller::default().control(Phase::Work), |_| {})
+        .await
+        .expect_err("there is no such program");
+    assert!(matches!(error, SpawnError::Spawn { .. }));
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}
