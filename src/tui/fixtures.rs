@@ -223,6 +223,7 @@ pub(super) fn fresh(width: u16, height: u16) -> State {
         name: "tenant-harness".to_owned(),
         scope: scope(),
         harness: Some("tenant".into()),
+        has_hooks: true,
         ..Setup::default()
     };
     State::new(setup, Size { width, height }, now())

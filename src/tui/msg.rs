@@ -47,6 +47,8 @@ pub enum Msg {
     },
     /// Something to show for a moment.
     Notice(String),
+    /// The system wants an end: nobody can be asked.
+    End,
     /// Go on with what [`super::effect::Effect::Work`] put off.
     Work,
 }

@@ -45,6 +45,8 @@ pub struct Setup {
     pub scope: Scope,
     /// The stack of the harness, where one is configured.
     pub harness: Option<StackName>,
+    /// Whether there is a harness at all, with or without a stack of its own.
+    pub has_hooks: bool,
     pub zone: TimeZone,
     pub theme: Theme,
     /// Bytes of container logs to keep.
@@ -57,6 +59,7 @@ impl Default for Setup {
             name: String::new(),
             scope: Scope::compose_projects(),
             harness: None,
+            has_hooks: false,
             zone: TimeZone::UTC,
             theme: Theme::new(true),
             log_budget: DEFAULT_BUDGET,

@@ -152,7 +152,7 @@ fn shown(state: &mut State, panes: &[Pane], what: &str) -> bool {
 }
 
 fn lifecycle(state: &mut State, job: Job, what: &str, effects: &mut Vec<Effect>) {
-    if state.setup.harness.is_none() {
+    if !state.setup.has_hooks {
         state.notify("no [harness] is configured; tackroom init writes a commented file");
     } else if shown(
         state,

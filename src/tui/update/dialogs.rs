@@ -370,6 +370,16 @@ pub(super) fn interrupt(state: &mut State, effects: &mut Vec<Effect>) {
     quit(state, effects);
 }
 
+/// A signal: what runs is asked to end first; a second signal does not wait for that.
+pub(super) fn end(state: &mut State, effects: &mut Vec<Effect>) {
+    if state.quitting.is_some() && state.active.is_some() {
+        effects.push(Effect::Kill);
+        effects.push(Effect::Quit);
+    } else {
+        leave(state, effects);
+    }
+}
+
 pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
     if end_first(state, Quitting::Leave, effects) {
         return;

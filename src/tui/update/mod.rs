@@ -70,6 +70,7 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::Run(event) => run::on_event(state, &event),
         Msg::RunEnded { problem } => run::on_end(state, problem, &mut effects),
         Msg::Notice(text) => state.notify(sanitize_plain(&text)),
+        Msg::End => dialogs::end(state, &mut effects),
         Msg::Work => logs::work(state, &mut effects),
     }
     if settles {

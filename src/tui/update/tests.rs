@@ -210,6 +210,7 @@ fn nothing_is_run_that_is_not_on_the_screen() {
 fn without_a_harness_nothing_is_booted() {
     let mut state = connected(120, 40);
     state.setup.harness = None;
+    state.setup.has_hooks = false;
     assert_eq!(effects_of(&mut state, "us<tab>T"), []);
     assert!(state.notice.is_some());
 }

@@ -91,7 +91,7 @@ fn is_useful(state: &State, command: Command) -> bool {
         Command::Stop => state.active.is_some(),
         Command::RunAll | Command::Run => !state.replays.list().is_empty(),
         Command::RerunFailed => !state.replays.failed().is_empty(),
-        Command::Boot => state.setup.harness.is_some() && !state.harness_is_up(),
+        Command::Boot => state.setup.has_hooks && !state.harness_is_up(),
         Command::Seed => state.harness_is_up(),
         Command::Teardown => match (state.focus, state.tree.selected_group()) {
             (Pane::Containers, Some(group)) => group.kind.refusal().is_none(),
