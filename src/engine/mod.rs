@@ -5,7 +5,9 @@
 //! the fake worth having.
 
 mod backoff;
+pub mod contract;
 mod error;
+pub mod fake;
 mod port;
 
 pub use backoff::Backoff;

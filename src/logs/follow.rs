@@ -18,6 +18,8 @@ use crate::domain::line::SourceId;
 use crate::engine::Engine;
 
 mod reader;
+#[cfg(test)]
+mod tests;
 mod view;
 
 /// Events between the readers and whoever takes them. When it is full the readers wait, and with

@@ -60,7 +60,8 @@ impl Theme {
             Role::Strong | Role::Title => (None, Modifier::BOLD),
             Role::FocusedBorder => (Some(Color::Cyan), Modifier::BOLD),
             Role::FocusedTitle => (Some(Color::Cyan), Modifier::BOLD | Modifier::REVERSED),
-            Role::Cursor => (None, Modifier::REVERSED),
+            // Of one colour, whatever the row's parts have.
+            Role::Cursor => return Style::reset().add_modifier(Modifier::REVERSED),
             Role::IdleCursor => (None, Modifier::BOLD),
             Role::Good => (Some(Color::Green), Modifier::empty()),
             Role::Bad => (Some(Color::Red), Modifier::BOLD),
@@ -174,7 +175,9 @@ mod tests {
             styles.push(theme.style(role));
         }
         for style in styles {
-            assert_eq!((style.fg, style.bg), (None, None));
+            for color in [style.fg, style.bg] {
+                assert!(matches!(color, None | Some(Color::Reset)), "{style:?}");
+            }
         }
         assert_ne!(theme.style(Role::Match), theme.style(Role::Text));
         assert_ne!(theme.style(Role::Match), theme.style(Role::CurrentMatch));

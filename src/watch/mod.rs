@@ -4,6 +4,8 @@
 //! event only leads to another list, so a lost event costs a delay and never a wrong row.
 
 mod reconcile;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use std::sync::Arc;

@@ -54,6 +54,8 @@ struct Place {
 struct Run {
     /// `None` before the first start.
     started: Option<Timestamp>,
+    /// It was read while it went on.
+    followed: bool,
     /// Its end was marked.
     ended: bool,
 }
@@ -223,11 +225,14 @@ impl Reader {
         }
 
         let follow = running && self.options.follow && !closing;
-        let extent = if follow {
-            Extent::Follow
-        } else {
-            Extent::Finish
+        let extent = match follow {
+            true => Extent::Follow,
+            false if running => Extent::Finish,
+            false => self.last_words(&id).await,
         };
+        if let Some(run) = &mut self.place.run {
+            run.followed |= follow;
+        }
         let before = self.place.cursor.clone();
         match self.read(&id, extent).await {
             Ok(()) => {
@@ -255,6 +260,17 @@ impl Reader {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// How far to read a run that is over. By the time it is read the next run may have begun;
+    /// its lines have to wait for the marks between them.
+    async fn last_words(&mut self, id: &ContainerId) -> Extent {
+        // Without having read this run while it went on, its end is no news and no event comes.
+        let death = match self.place.run {
+            Some(run) if run.followed => self.death_notice(id, run).await,
+            _ => None,
+        };
+        death.map_or(Extent::Finish, |death| Extent::Until(death.at))
     }
 
     /// Nothing can be read now that was not read before.
@@ -480,17 +496,20 @@ impl Reader {
         let mut assembly = Assembly::default();
         let mut parts = self.engine.logs(id, request).ready_chunks(BATCH);
         let mut view = self.view.clone();
+        let started = self.place.run.and_then(|run| run.started);
         let mut lines = Vec::new();
         loop {
-            let elsewhere = view.wait_for(|view| view.wants_other_than(id));
+            let past = view.wait_for(|view| view.is_past(id, started));
             let chunk = tokio::select! {
                 biased;
-                _ = elsewhere, if request.follow => return Ok(End::Reached),
+                _ = past, if request.follow => return Ok(End::Reached),
                 chunk = parts.next() => chunk,
             };
             let Some(chunk) = chunk else { break };
             for part in chunk {
-                assembly.push(&part?, |line| lines.push(line));
+                let part = part?;
+                self.resumed(Trouble::Log).await;
+                assembly.push(&part, |line| lines.push(line));
                 for line in lines.drain(..) {
                     if let Some(end) = self.take(&mut resume, line, extent).await {
                         return Ok(end);
@@ -537,6 +556,7 @@ impl Run {
     fn new(detail: &Detail) -> Self {
         Self {
             started: detail.started,
+            followed: false,
             ended: false,
         }
     }

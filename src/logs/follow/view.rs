@@ -70,9 +70,13 @@ impl View {
         self.out_of_memory = Some((container, at));
     }
 
-    /// Whether following `container` makes no sense any more.
-    pub(super) fn wants_other_than(&self, container: &ContainerId) -> bool {
-        self.closing || self.container.as_ref().is_some_and(|now| now != container)
+    /// Whether there is no sense in following the run of `container` that began at `started`: it
+    /// is over, or something else is wanted. A stream need not end with the run. One that is
+    /// opened at the very moment of a restart goes on with the next.
+    pub(super) fn is_past(&self, container: &ContainerId, started: Option<Timestamp>) -> bool {
+        self.closing
+            || self.container.as_ref().is_some_and(|now| now != container)
+            || self.death_since(container, started).is_some()
     }
 
     /// The death that ended the run which began at `started`.

@@ -79,6 +79,9 @@ impl<'a> Row<'a> {
         if text.is_empty() || self.room() == 0 {
             return;
         }
+        // Nothing of what was drawn here before shows through: neither a border's style, nor a
+        // program's.
+        let style = Style::reset().patch(style);
         let (x, _) = self
             .buffer
             .set_stringn(self.x, self.y, text, self.room(), style);
