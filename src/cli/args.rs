@@ -112,8 +112,11 @@ pub(super) struct List {
     #[arg(value_name = "PATTERN")]
     pub(super) patterns: Vec<String>,
     /// One JSON object a line
-    #[arg(long)]
+    #[arg(long, conflicts_with = "markdown")]
     pub(super) json: bool,
+    /// A table for a README
+    #[arg(long)]
+    pub(super) markdown: bool,
 }
 
 #[derive(Debug, clap::Args)]

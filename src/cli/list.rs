@@ -9,7 +9,7 @@ use crate::bootstrap::{Options, configuration};
 use crate::domain::exit::Exit;
 use crate::domain::replay::Replay;
 use crate::replay::{discover, select};
-use crate::report::{Paint, json_replay};
+use crate::report::{Paint, json_replay, replay_table};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{pad, width};
 
@@ -19,6 +19,12 @@ pub(super) fn list(options: &Options, color: Color, args: &List) -> Result<Ended
     let all = discover(&config).map_err(|error| Failure::usage(error.to_string()))?;
     let replays = select(&all, &args.patterns)
         .map_err(|error| Failure::new(Exit::NothingMatched, error.to_string()))?;
+    if args.markdown && !replays.is_empty() {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(replay_table(&replays).as_bytes())?;
+        stdout.flush()?;
+        return Ok(Ended::with(Exit::Ok));
+    }
     write(&replays, color, args.json)
 }
 

@@ -125,7 +125,7 @@ fn config(root_table: Table<'_>, root: &Path) -> Config {
     let families: Vec<Selector> = root_table
         .tables("family")
         .into_iter()
-        .filter_map(family)
+        .filter_map(|table| family(table, root))
         .collect();
     let mut stacks: Vec<Stack> = Vec::new();
     for table in root_table.tables("stack") {
@@ -159,7 +159,8 @@ fn config(root_table: Table<'_>, root: &Path) -> Config {
     }
 }
 
-fn selector(table: &Table<'_>) -> Option<Selector> {
+/// Reads `labels`, in which `{checkout}` stands for this checkout.
+fn selector(table: &Table<'_>, root: &Path) -> Option<Selector> {
     let labels = table.strings("labels")?;
     if labels.is_empty() {
         table.reject(
@@ -170,13 +171,15 @@ fn selector(table: &Table<'_>) -> Option<Selector> {
     }
     let conditions: Vec<Condition> = labels
         .iter()
-        .filter_map(|label| match label.parse() {
-            Ok(condition) => Some(condition),
-            Err(error) => {
-                table.reject("labels", format!("{error}"));
-                None
-            }
-        })
+        .filter_map(
+            |label| match label.replace("{checkout}", &checkout(root)).parse() {
+                Ok(condition) => Some(condition),
+                Err(error) => {
+                    table.reject("labels", format!("{error}"));
+                    None
+                }
+            },
+        )
         .collect();
     if conditions.len() < labels.len() {
         return None;
@@ -184,8 +187,8 @@ fn selector(table: &Table<'_>) -> Option<Selector> {
     Selector::from_conditions(conditions)
 }
 
-fn family(table: Table<'_>) -> Option<Selector> {
-    let selector = selector(&table);
+fn family(table: Table<'_>, root: &Path) -> Option<Selector> {
+    let selector = selector(&table, root);
     table.finish();
     selector
 }
@@ -197,7 +200,7 @@ fn stack(
     earlier: &[Stack],
 ) -> Option<Stack> {
     let name = table.string("name");
-    let labels = selector(&table);
+    let labels = selector(&table, root);
     let compose = table.string("compose");
     let project = table.string("project");
     let teardown = table.bool("teardown").unwrap_or(false);

@@ -22,6 +22,13 @@ impl Environment {
             ("TACKROOM".to_owned(), "1".to_owned()),
             ("TACKROOM_RUN_ID".to_owned(), run.to_string()),
         ]);
+        // A replay can run tackroom itself, and gets the one that runs it.
+        if let Some(exe) = std::env::current_exe()
+            .ok()
+            .and_then(|exe| exe.into_os_string().into_string().ok())
+        {
+            ours.insert("TACKROOM_EXE".to_owned(), exe);
+        }
         let project = harness
             .and_then(|harness| harness.stack.as_ref())
             .and_then(|name| config.scope.stack(name))

@@ -346,20 +346,8 @@ impl Steps<'_> {
             {
                 return Ok(Work::Broken);
             }
-            // What was found up may have been seeded when it was booted.
-            let containers = self.containers().await?;
-            let seed = self.request.seed
-                && (boot || !self.request.up_if_needed || !self.is_seeded(&containers));
-            if seed {
-                if !self
-                    .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
-                    .await
-                {
-                    return Ok(Work::Broken);
-                }
-                if let Some(store) = self.store() {
-                    store.mark_seeded(&containers);
-                }
+            if self.request.seed && !self.seed(boot, harness, hooks, sink).await? {
+                return Ok(Work::Broken);
             }
         }
         let settings = Settings {
@@ -378,6 +366,30 @@ impl Steps<'_> {
         };
         dispatch(&plan, &settings, self.control, &mut |kind| sink.emit(kind)).await;
         Ok(Work::Complete)
+    }
+
+    /// Seeds unless the stack was found up and has been seeded; says whether to go on.
+    async fn seed(
+        &self,
+        booted: bool,
+        harness: &config::Harness,
+        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
+        sink: &mut Sink,
+    ) -> Result<bool, EngineError> {
+        let containers = self.containers().await?;
+        if self.request.up_if_needed && !booted && self.is_seeded(&containers) {
+            return Ok(true);
+        }
+        if !self
+            .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
+            .await
+        {
+            return Ok(false);
+        }
+        if let Some(store) = self.store() {
+            store.mark_seeded(&containers);
+        }
+        Ok(true)
     }
 
     fn store(&self) -> Option<Store> {

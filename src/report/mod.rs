@@ -6,6 +6,7 @@
 mod human;
 mod json;
 mod junit;
+mod markdown;
 mod palette;
 mod plan;
 
@@ -13,5 +14,6 @@ pub use human::Human;
 pub use json::event as json_event;
 pub use json::{SCHEMA_VERSION, plan as json_plan, replay as json_replay};
 pub use junit::junit;
+pub use markdown::replay_table;
 pub use palette::{Paint, Palette};
 pub use plan::write_plan;

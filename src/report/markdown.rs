@@ -1,0 +1,60 @@
+//! Markdown, for READMEs.
+
+use std::sync::Arc;
+
+use crate::domain::replay::Replay;
+use crate::text::sanitize::sanitize_plain;
+
+/// What there is to replay: name, what it closes, what it proves.
+pub fn replay_table(replays: &[Arc<Replay>]) -> String {
+    let mut table = "| replay | closes | what it proves |\n| --- | --- | --- |\n".to_owned();
+    for replay in replays {
+        let closes = replay.header.closes.join(", ");
+        let proves = replay.header.description.as_deref().unwrap_or_default();
+        table.push_str(&format!(
+            "| [`{}`]({}) | {} | {} |\n",
+            cell(replay.name.as_str()),
+            replay.file.replace(' ', "%20"),
+            cell(&closes),
+            cell(proves)
+        ));
+    }
+    table
+}
+
+/// Text that cannot end its cell or become markup.
+fn cell(text: &str) -> String {
+    let mut safe = String::new();
+    for c in sanitize_plain(text).chars() {
+        if matches!(c, '|' | '\\' | '<' | '*' | '[' | ']') {
+            safe.push('\\');
+        }
+        safe.push(c);
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::replay::{Header, ReplayName};
+
+    #[test]
+    fn a_row_is_a_row_whatever_is_in_it() {
+        let replay = Replay {
+            name: ReplayName::new("a b"),
+            path: "/r/a b.sh".into(),
+            file: "r/a b.sh".to_owned(),
+            header: Header {
+                description: Some("one | two <b> *x*\n".to_owned()),
+                closes: vec!["#1".to_owned(), "#2".to_owned()],
+                ..Header::default()
+            },
+        };
+        let table = replay_table(&[Arc::new(replay)]);
+        assert_eq!(
+            table.lines().nth(2),
+            Some("| [`a b`](r/a%20b.sh) | #1, #2 | one \\| two \\<b> \\*x\\* |")
+        );
+    }
+}
