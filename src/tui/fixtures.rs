@@ -220,13 +220,20 @@ pub(super) fn line(source: &str, seconds: u64, text: &str) -> LogRecord {
 
 pub(super) fn fresh(width: u16, height: u16) -> State {
     let setup = Setup {
-        name: "tenant-harness".to_owned(),
-        scope: scope(),
         harness: Some("tenant".into()),
         has_hooks: true,
-        ..Setup::default()
+        ..setup()
     };
     State::new(setup, Size { width, height }, now())
+}
+
+/// The same scope, without a harness.
+pub(super) fn setup() -> Setup {
+    Setup {
+        name: "tenant-harness".to_owned(),
+        scope: scope(),
+        ..Setup::default()
+    }
 }
 
 pub(super) fn info() -> EngineInfo {
@@ -354,8 +361,9 @@ pub(super) fn send(state: &mut State, msg: Msg) {
 }
 
 /// Keys as text, each a character or a name in angle brackets: `jj<enter>`.
-pub(super) fn press(state: &mut State, keys: &str) {
-    let mut rest = keys;
+pub(super) fn keys(text: &str) -> Vec<Msg> {
+    let mut keys = Vec::new();
+    let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let named = rest.strip_prefix('<').and_then(|r| r.split_once('>'));
         let name = match named {
@@ -372,7 +380,14 @@ pub(super) fn press(state: &mut State, keys: &str) {
                 }
             }
         };
-        send(state, key(&name));
+        keys.push(key(&name));
+    }
+    keys
+}
+
+pub(super) fn press(state: &mut State, text: &str) {
+    for key in keys(text) {
+        send(state, key);
     }
 }
 

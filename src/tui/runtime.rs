@@ -157,3 +157,6 @@ fn to_next_second(now: Timestamp) -> Duration {
     let nanoseconds = u64::try_from(now.subsec_nanosecond()).unwrap_or(0);
     Duration::from_nanos(1_000_000_000 - nanoseconds.min(999_999_999))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,8 @@ use crate::domain::replay::ReplayName;
 use crate::domain::run::{Ending, Output, RunEventKind, StepOutcome, Verdict};
 use crate::tui::effect::{Effect, Job};
 use crate::tui::fixtures::{
-    busy, connected, containers, event, finished, fresh, key, line, now, plan, press, screen, send,
+    busy, connected, containers, event, finished, fresh, key, keys, line, now, plan, press, screen,
+    send,
 };
 use crate::tui::keymap::{COMMANDS, Context, resolve};
 use crate::tui::layout::layout;
@@ -41,28 +42,11 @@ fn effects_of(state: &mut State, keys: &str) -> Vec<Effect> {
     effects
 }
 
-fn all_effects(state: &mut State, keys: &str) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    let mut rest = keys;
-    while let Some(first) = rest.chars().next() {
-        let named = rest.strip_prefix('<').and_then(|r| r.split_once('>'));
-        let name = match named {
-            Some((name, after)) => {
-                rest = after;
-                name.to_owned()
-            }
-            None => {
-                rest = &rest[first.len_utf8()..];
-                if first == ' ' {
-                    "space".to_owned()
-                } else {
-                    first.to_string()
-                }
-            }
-        };
-        effects.extend(update(state, key(&name)));
-    }
-    effects
+fn all_effects(state: &mut State, text: &str) -> Vec<Effect> {
+    keys(text)
+        .into_iter()
+        .flat_map(|key| update(state, key))
+        .collect()
 }
 
 fn names(list: &[&str]) -> Vec<ReplayName> {
