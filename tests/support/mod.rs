@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 /// our open files for a moment: no script is written while a process starts.
 static STARTING: Mutex<()> = Mutex::new(());
 
-fn starting() -> MutexGuard<'static, ()> {
+pub(crate) fn starting() -> MutexGuard<'static, ()> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -245,17 +246,46 @@ impl Running {
     }
 
     pub(crate) fn end(mut self) -> Ended {
+        let mut said = std::mem::take(&mut self.said);
         self.stderr
-            .read_to_string(&mut self.said)
+            .read_to_string(&mut said)
             .expect("stderr is text");
         Ended {
             status: self.child.wait().expect("it ends"),
             stdout: self
                 .stdout
+                .take()
                 .map(|thread| thread.join().expect("the reader ends"))
                 .unwrap_or_default(),
-            stderr: self.said,
+            stderr: said,
         }
+    }
+}
+
+/// A test that fails half-way leaves nothing running.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process(self.pid(), Signal::TERM);
+            let _ = kill_process(self.pid(), Signal::CONT);
+            // Not for ever: its own teardown may be what the test is about.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Waits for what the kernel tells only when it is asked.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
