@@ -204,6 +204,11 @@ impl Reader {
             Ok(inspect) => inspect,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.resumed(Trouble::Engine).await;
+                // An engine lists a new container a moment before it can be inspected.
+                let listed = self.view.borrow().container.as_ref() == Some(&id);
+                if listed && self.place.run.is_none() {
+                    return Ok(Next::Pause);
+                }
                 self.removed(&id).await;
                 return Ok(Next::Wait);
             }
