@@ -9,7 +9,7 @@
 //! 6  tui          the dashboard: state, update, view, runtime (feature `tui`)
 //! 5  bootstrap    configuration -> a ready context
 //! 4  harness      up, ready, seed, replays, teardown as one stream of events
-//! 3  logs  watch  replay  lifecycle  teardown  report  docker
+//! 3  logs  watch  replay  lifecycle  teardown  record  report  docker
 //! 2  engine  process  config
 //! 1  domain
 //! 0  text

@@ -64,6 +64,17 @@ async fn both_outputs_come_in_the_order_of_writing() {
     assert!(!finished.left_processes && !finished.timed_out && !finished.stopped);
 }
 
+/// The news of its end and that of its last words come at the same moment, to any thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_short_lived_child_printed_is_never_lost() {
+    let mut spec = script("");
+    (spec.program, spec.args) = ("/bin/echo".into(), vec!["last words".into()]);
+    for _ in 0..600 {
+        let finished = run(spec.clone(), &Controller::default(), |_| {}).await;
+        assert_eq!(text(&finished), "last words\n");
+    }
+}
+
 #[tokio::test]
 async fn stdin_is_empty_and_a_signal_is_told_from_a_code() {
     let finished = simple("read -r line && exit 9; kill -KILL $$").await;

@@ -73,7 +73,8 @@ pub(super) struct Run {
     #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
     pub(super) rebuild: bool,
     /// Only run replays, against what is up: no boot, no seed, no teardown
-    #[arg(long, conflicts_with_all = ["keep_up", "rebuild"])]
+    // No conflict with --keep-up and --rebuild: a variable of the environment would be one too.
+    #[arg(long)]
     pub(super) no_up: bool,
     /// Stop after the first replay that does not pass
     #[arg(long)]

@@ -9,7 +9,7 @@ use crate::bootstrap::{Options, configuration};
 use crate::domain::exit::Exit;
 use crate::domain::replay::Replay;
 use crate::replay::{discover, select};
-use crate::report::{Paint, json_replay, replay_table};
+use crate::report::{Paint, json_line, json_replay, replay_table};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{pad, width};
 
@@ -47,7 +47,7 @@ pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result
     let (names, issues) = (column(&name), column(&closes));
     for replay in replays {
         if json {
-            writeln!(stdout, "{}", json_replay(replay))?;
+            writeln!(stdout, "{}", json_line(&json_replay(replay)))?;
             continue;
         }
         let description = replay.header.description.as_deref().unwrap_or_default();

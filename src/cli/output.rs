@@ -80,6 +80,45 @@ impl From<EngineError> for Failure {
     }
 }
 
+/// A stream whose reader may go away: from then on it swallows what it is given. The run goes on,
+/// and so does the other stream.
+#[derive(Debug)]
+pub(super) struct Outlet<W> {
+    stream: W,
+    gone: bool,
+}
+
+impl<W> Outlet<W> {
+    pub(super) fn new(stream: W) -> Self {
+        Self {
+            stream,
+            gone: false,
+        }
+    }
+}
+
+impl<W: Write> Write for Outlet<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.gone {
+            return Ok(bytes.len());
+        }
+        match self.stream.write(bytes) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                self.gone = true;
+                Ok(bytes.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.gone && self.stream.flush().is_err() {
+            self.gone = true;
+        }
+        Ok(())
+    }
+}
+
 /// Writes a message to stderr, each of its lines made safe.
 pub(super) fn complain(message: impl Display) {
     let message = message.to_string();

@@ -14,7 +14,7 @@ use crate::domain::exit::Exit;
 use crate::domain::id::ContainerId;
 use crate::domain::scope::{Placement, Protection, Scope};
 use crate::engine::{Engine, EngineError};
-use crate::report::{Paint, Palette};
+use crate::report::{Paint, Palette, json_line};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{pad, width};
 
@@ -28,7 +28,7 @@ pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<End
     if args.json {
         for (group, containers) in &groups {
             for container in containers {
-                writeln!(stdout, "{}", json(group, container, scope))?;
+                writeln!(stdout, "{}", json_line(&json(group, container, scope)))?;
             }
         }
     } else {

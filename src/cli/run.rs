@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{Color, Lifecycle, Run, Seed};
 use super::list;
 use super::output::{
-    Ended, Failure, complain, is_ci, mention_missing_file, palette, write_atomically,
+    Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette, write_atomically,
 };
 use crate::bootstrap::{Context, Options};
 use crate::config::{self, Config};
@@ -18,7 +18,7 @@ use crate::domain::run::{RunEvent, RunEventKind, Seconds, Summary};
 use crate::harness::{Request, Session, Teardown};
 use crate::process::listen;
 use crate::replay::{discover, select};
-use crate::report::{Human, json_event, junit};
+use crate::report::{Human, json_event, json_line, junit};
 
 /// A sign of life for CI servers, which take silence for a hang.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -173,41 +173,38 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
 }
 
 enum Printer {
-    Human(Human<io::Stdout, io::Stderr>),
+    Human(Human<Outlet<io::Stdout>, Outlet<io::Stderr>>),
     /// People still see the run, on stderr.
-    Json(Human<io::Stderr, io::Stderr>),
-    /// The reader has gone.
-    Silent,
+    Json(
+        Outlet<io::Stdout>,
+        Human<Outlet<io::Stderr>, Outlet<io::Stderr>>,
+    ),
 }
 
 impl Printer {
     fn new(color: Color, json: bool) -> Self {
         let stderr = palette(color, &io::stderr());
+        let errors = || Outlet::new(io::stderr());
+        let results = Outlet::new(io::stdout());
         if json {
-            Self::Json(Human::new(io::stderr(), io::stderr(), stderr))
+            Self::Json(results, Human::new(errors(), errors(), stderr))
         } else {
             let both = palette(color, &io::stdout());
             // One palette for both: a verdict in a file must not carry colour codes.
             let palette = if both.colour { stderr } else { both };
-            Self::Human(Human::new(io::stdout(), io::stderr(), palette))
+            Self::Human(Human::new(results, errors(), palette))
         }
     }
 
     fn print(&mut self, event: &RunEvent) {
-        let printed = match self {
+        // An outlet takes everything, so nothing fails here.
+        let _ = match self {
             Self::Human(human) => human.event(event),
-            Self::Json(human) => {
-                let line = json_event(event);
-                let mut stdout = io::stdout().lock();
-                // Nobody on stderr is no reason to stop feeding the program on stdout.
-                let _ = human.event(event);
-                writeln!(stdout, "{line}").and_then(|()| stdout.flush())
-            }
-            Self::Silent => Ok(()),
+            Self::Json(results, human) => human
+                .event(event)
+                .and_then(|()| writeln!(results, "{}", json_line(&json_event(event))))
+                .and_then(|()| results.flush()),
         };
-        if printed.is_err() {
-            *self = Self::Silent;
-        }
     }
 }
 
@@ -216,15 +213,17 @@ fn writable(file: &Path) -> Result<(), Failure> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if directory.is_dir() {
-        Ok(())
+    let why = if file.is_dir() || file.file_name().is_none() {
+        "it is a directory".to_owned()
+    } else if !directory.is_dir() {
+        format!("{} is not a directory", directory.display())
     } else {
-        Err(Failure::usage(format!(
-            "cannot write {}: {} is not a directory",
-            file.display(),
-            directory.display()
-        )))
-    }
+        return Ok(());
+    };
+    Err(Failure::usage(format!(
+        "cannot write {}: {why}",
+        file.display()
+    )))
 }
 
 fn write_junit(

@@ -11,7 +11,7 @@ use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Fingerprint, TeardownPlan};
 use crate::harness::{Request, Teardown as When};
-use crate::report::{json_plan, write_plan};
+use crate::report::{json_line, json_plan, write_plan};
 use crate::teardown::PlanError;
 
 pub(super) async fn teardown(
@@ -24,7 +24,7 @@ pub(super) async fn teardown(
     let plan = context.harness().plan(&args.stack).await?;
     let mut stdout = io::stdout().lock();
     if args.json {
-        writeln!(stdout, "{}", json_plan(&plan))?;
+        writeln!(stdout, "{}", json_line(&json_plan(&plan)))?;
     } else {
         write_plan(
             &mut stdout,

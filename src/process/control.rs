@@ -21,8 +21,11 @@ struct Asked {
     signal: Option<Signal>,
     /// A second request that is not a person's second Ctrl-C: be quick, skip nothing.
     hurry: bool,
-    /// All the time that everything was paused.
+    /// All the time that everything was paused, until the last time that it went on.
     paused: Duration,
+    /// When the pause began that is not over yet. Whoever wakes first after it, and that need not
+    /// be the one who ends it, must not take it for time that has passed.
+    pausing: Option<Instant>,
 }
 
 /// Takes requests to stop. Cheap to clone.
@@ -57,6 +60,7 @@ impl Default for Controller {
             signal: None,
             hurry: false,
             paused: Duration::ZERO,
+            pausing: None,
         };
         Self {
             asked: Arc::new(watch::channel(asked).0),
@@ -102,11 +106,14 @@ impl Controller {
     pub fn pause(&self, stop_here: impl FnOnce()) {
         let groups: Vec<Group> = self.groups().iter().copied().collect();
         let since = Instant::now();
+        self.asked.send_modify(|asked| asked.pausing = Some(since));
         groups.iter().for_each(|group| group.pause());
         stop_here();
         groups.iter().for_each(|group| group.resume());
-        self.asked
-            .send_modify(|asked| asked.paused += since.elapsed());
+        self.asked.send_modify(|asked| {
+            asked.pausing = None;
+            asked.paused += since.elapsed();
+        });
     }
 
     fn groups(&self) -> std::sync::MutexGuard<'_, HashSet<Group>> {
@@ -168,7 +175,11 @@ impl Control {
 
     /// All the time that everything was paused so far.
     pub(super) fn paused(&self) -> Duration {
-        self.controller.asked.borrow().paused
+        let asked = self.controller.asked.borrow();
+        asked.paused
+            + asked
+                .pausing
+                .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Resolves when a stop is asked for; at once if it has been.
@@ -270,10 +281,16 @@ mod tests {
     #[test]
     fn the_time_of_a_pause_is_kept() {
         let controller = Controller::default();
-        let before = Instant::now();
+        let control = controller.control(Phase::Work);
+        assert_eq!(control.paused(), Duration::ZERO);
         let mut inside = Duration::ZERO;
-        controller.pause(|| inside = before.elapsed());
-        assert!(controller.control(Phase::Work).paused() <= before.elapsed());
-        assert!(inside <= before.elapsed());
+        controller.pause(|| {
+            while inside.is_zero() {
+                inside = control.paused();
+            }
+        });
+        let after = control.paused();
+        assert!(after >= inside, "it grows while it lasts");
+        assert_eq!(control.paused(), after, "and then no more");
     }
 }

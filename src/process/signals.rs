@@ -39,9 +39,11 @@ pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Stops this process as Ctrl-Z would, and returns when it is continued.
+/// Stops this process as Ctrl-Z would, and returns when it is continued. The signal goes to this
+/// thread: one that goes to the process may be taken by another thread, and this one would go on
+/// for a moment.
 fn stop_here() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP);
 }
 
 /// Ends this process by the signal that it was asked to end by, so that a shell sees 130, 143 or

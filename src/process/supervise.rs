@@ -182,7 +182,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
         };
         let took = self.elapsed();
-        let left_processes = self.clear_group(&mut output, &mut buffer, open).await;
+        let left_processes = self.clear_group(&output, &mut buffer, open).await;
         if let Some(line) = std::mem::take(&mut self.lines).finish() {
             (self.on_event)(ProcessEvent::Line(line));
         }
@@ -212,7 +212,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
     /// moment to end by itself, and ends it otherwise. Says whether it had to.
     async fn clear_group(
         &mut self,
-        output: &mut pipe::Receiver,
+        output: &pipe::Receiver,
         buffer: &mut [u8],
         mut open: bool,
     ) -> bool {
@@ -233,16 +233,21 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
         .skip(usize::from(self.stage == Stage::Killed));
         let mut left = false;
         loop {
+            // Before the pipe is read: whoever is gone now has written all that it will.
+            let alive = group.is_alive();
             // Everything that is in the pipe now belongs to the output, whoever wrote it.
+            // Asked of the kernel and not of the runtime, which may have told of the child's end
+            // before it has heard of its last words.
             while open {
-                match output.try_read(buffer) {
+                match rustix::io::read(output, &mut *buffer) {
                     Ok(0) => open = false,
                     Ok(n) => self.take(&buffer[..n]),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => break,
                     Err(_) => open = false,
                 }
             }
-            if !group.is_alive() {
+            if !alive {
                 if let Some(guard) = &mut self.guard {
                     guard.gone = true;
                 }

@@ -88,61 +88,77 @@ fn header(path: &Path) -> Header {
     }
 }
 
-/// File names without extension, with as many parent folders as it takes to be unique.
+/// File names without extension, with as many parent folders as it takes to be unique; files that
+/// differ in nothing but their extension keep it. No two replays ever share a name: the result of
+/// one would hide the other's.
 fn names(paths: &BTreeSet<PathBuf>) -> Vec<ReplayName> {
-    let deepest = paths.iter().map(|path| path.components().count()).max();
-    let named = |depth| -> Vec<String> { paths.iter().map(|path| name(path, depth)).collect() };
-    let mut chosen: Vec<String> = named(1);
-    for depth in 2..=deepest.unwrap_or(1) {
-        let mut count: BTreeMap<&String, usize> = BTreeMap::new();
-        chosen
-            .iter()
-            .for_each(|name| *count.entry(name).or_default() += 1);
-        let ambiguous: Vec<bool> = chosen
-            .iter()
-            .map(|name| count.get(name) > Some(&1))
-            .collect();
-        if !ambiguous.contains(&true) {
-            break;
-        }
-        let longer = named(depth);
-        chosen = chosen
-            .into_iter()
-            .zip(longer)
-            .zip(ambiguous)
-            .map(|((short, long), ambiguous)| if ambiguous { long } else { short })
-            .collect();
+    let stems: Vec<Vec<String>> = paths
+        .iter()
+        .map(|path| parts(&path.with_extension("")))
+        .collect();
+    let mut names = shortest(&stems);
+    let ambiguous = repeated(&names);
+    let files: Vec<Vec<String>> = paths
+        .iter()
+        .zip(&ambiguous)
+        .filter(|(_, ambiguous)| **ambiguous)
+        .map(|(path, _)| parts(path))
+        .collect();
+    let still_ambiguous = names.iter_mut().zip(ambiguous).filter(|(_, is)| *is);
+    for ((name, _), file) in still_ambiguous.zip(shortest(&files)) {
+        *name = file;
     }
-    // Same folder, same stem: `a.sh` beside `a.py`. The full file name tells them apart.
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    chosen
-        .iter()
-        .for_each(|name| *count.entry(name.clone()).or_default() += 1);
-    paths
-        .iter()
-        .zip(chosen)
-        .map(|(path, name)| {
-            if count.get(&name) > Some(&1) {
-                ReplayName::new(
-                    path.file_name()
-                        .unwrap_or_default()
-                        .to_string_lossy()
-                        .into_owned(),
-                )
-            } else {
-                ReplayName::new(name)
+    // What is left differs in bytes that are no text.
+    let mut taken = BTreeSet::new();
+    names
+        .into_iter()
+        .map(|name| {
+            let mut unique = name.clone();
+            let mut number = 2;
+            while !taken.insert(unique.clone()) {
+                unique = format!("{name}~{number}");
+                number += 1;
             }
+            ReplayName::new(unique)
         })
         .collect()
 }
 
-fn name(path: &Path, depth: usize) -> String {
-    let stem = path.with_extension("");
-    let parts: Vec<_> = stem
-        .components()
+fn parts(path: &Path) -> Vec<String> {
+    path.components()
         .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    parts[parts.len().saturating_sub(depth)..].join("/")
+        .collect()
+}
+
+/// The last part of each path, with as many before it as it takes to tell it from the others.
+fn shortest(paths: &[Vec<String>]) -> Vec<String> {
+    let last = |parts: &Vec<String>, count| parts[parts.len().saturating_sub(count)..].join("/");
+    let deepest = paths.iter().map(Vec::len).max().unwrap_or(0);
+    let mut chosen: Vec<String> = paths.iter().map(|parts| last(parts, 1)).collect();
+    for count in 2..=deepest {
+        let ambiguous = repeated(&chosen);
+        for ((name, parts), _) in chosen
+            .iter_mut()
+            .zip(paths)
+            .zip(ambiguous)
+            .filter(|(_, is)| *is)
+        {
+            *name = last(parts, count);
+        }
+    }
+    chosen
+}
+
+/// For each name, whether another one is equal to it.
+fn repeated(names: &[String]) -> Vec<bool> {
+    let mut count: BTreeMap<&String, usize> = BTreeMap::new();
+    for name in names {
+        *count.entry(name).or_default() += 1;
+    }
+    names
+        .iter()
+        .map(|name| count.get(name) > Some(&1))
+        .collect()
 }
 
 #[cfg(test)]
@@ -200,5 +216,20 @@ mod tests {
         let mut names = found(&files, &["x/**/*"]);
         names.sort();
         assert_eq!(names, ["b.py", "b.sh", "odd name é", "one/a", "two/a"]);
+    }
+
+    #[test]
+    fn no_two_replays_have_one_name() {
+        let files = [
+            "x/a.sh", "x/a.py", "y/a.sh", "y/a.py", "b.sh", "b.py", "b.py.sh",
+        ];
+        let mut names = found(&files, &["**/*"]);
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "b.py", "b.py~2", "b.sh", "x/a.py", "x/a.sh", "y/a.py", "y/a.sh"
+            ]
+        );
     }
 }

@@ -24,8 +24,9 @@ impl std::fmt::Display for NothingMatched {
 /// The replays that match any of the patterns, each once, in the order in which they were found.
 /// No pattern selects all.
 ///
-/// A pattern with `*`, `?` or `[` is a glob over the whole name or file; another one may stand
-/// anywhere in them, or be an issue that the replay closes.
+/// A pattern that is a replay's whole name means that one alone. Else, one with `*`, `?` or `[`
+/// is a glob over the whole name or file; another one is an issue that the replay closes, or may
+/// stand anywhere in the name or, where it has a `/` or a `.`, in the file.
 ///
 /// # Errors
 ///
@@ -34,7 +35,10 @@ pub fn select(
     replays: &[Arc<Replay>],
     patterns: &[String],
 ) -> Result<Vec<Arc<Replay>>, NothingMatched> {
-    let matchers: Vec<Matcher<'_>> = patterns.iter().map(|text| Matcher::new(text)).collect();
+    let matchers: Vec<Matcher<'_>> = patterns
+        .iter()
+        .map(|text| Matcher::new(text, replays))
+        .collect();
     if let Some(idle) = matchers
         .iter()
         .find(|matcher| !replays.iter().any(|replay| matcher.matches(replay)))
@@ -53,25 +57,39 @@ pub fn select(
 
 struct Matcher<'a> {
     text: &'a str,
-    glob: Option<glob::Pattern>,
+    kind: Kind,
+}
+
+enum Kind {
+    Name,
+    Glob(glob::Pattern),
+    Part,
 }
 
 impl<'a> Matcher<'a> {
-    fn new(text: &'a str) -> Self {
-        let glob = text
-            .contains(['*', '?', '['])
-            .then(|| glob::Pattern::new(text).ok())
-            .flatten();
-        Self { text, glob }
+    fn new(text: &'a str, replays: &[Arc<Replay>]) -> Self {
+        let kind = if replays.iter().any(|replay| replay.name.as_str() == text) {
+            Kind::Name
+        } else if text.contains(['*', '?', '['])
+            && let Ok(glob) = glob::Pattern::new(text)
+        {
+            Kind::Glob(glob)
+        } else {
+            Kind::Part
+        };
+        Self { text, kind }
     }
 
     fn matches(&self, replay: &Replay) -> bool {
         let name = replay.name.as_str();
-        match &self.glob {
-            Some(glob) => glob.matches(name) || glob.matches(&replay.file),
-            None => {
+        match &self.kind {
+            Kind::Name => name == self.text,
+            Kind::Glob(glob) => glob.matches(name) || glob.matches(&replay.file),
+            Kind::Part => {
+                // Otherwise "play" would mean everything in replays/.
+                let of_file = self.text.contains(['/', '.']);
                 name.contains(self.text)
-                    || replay.file.contains(self.text)
+                    || (of_file && replay.file.contains(self.text))
                     || replay.header.closes.iter().any(|issue| {
                         issue.trim_start_matches('#') == self.text.trim_start_matches('#')
                     })
@@ -95,23 +113,27 @@ mod tests {
     use crate::domain::replay::{Header, ReplayName};
 
     fn replays() -> Vec<Arc<Replay>> {
-        [
+        replays_called(&[
             ("peer-discovery-404", "#2397"),
             ("buildinfo-stale-image", "#2395"),
-        ]
-        .into_iter()
-        .map(|(name, closes)| {
-            Arc::new(Replay {
-                name: ReplayName::new(name),
-                path: format!("/r/replays/{name}.sh").into(),
-                file: format!("replays/{name}.sh"),
-                header: Header {
-                    closes: vec![closes.to_owned()],
-                    ..Header::default()
-                },
+        ])
+    }
+
+    fn replays_called(names: &[(&str, &str)]) -> Vec<Arc<Replay>> {
+        names
+            .iter()
+            .map(|(name, closes)| {
+                Arc::new(Replay {
+                    name: ReplayName::new(*name),
+                    path: format!("/r/replays/{name}.sh").into(),
+                    file: format!("replays/{name}.sh"),
+                    header: Header {
+                        closes: vec![(*closes).to_owned()],
+                        ..Header::default()
+                    },
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
     fn names(patterns: &[&str]) -> Result<Vec<String>, NothingMatched> {
@@ -143,5 +165,23 @@ mod tests {
             "no replay matches \"buildinfo-stale-imgae\"; did you mean buildinfo-stale-image?"
         );
         assert_eq!(names(&["discovery*"]).unwrap_err().nearest, None);
+    }
+
+    #[test]
+    fn a_whole_name_means_that_replay_alone() {
+        let replays = replays_called(&[("peer", "#1"), ("peer-2", "#2"), ("x[1]", "#3")]);
+        for name in ["peer", "x[1]"] {
+            let selected = select(&replays, &[name.to_owned()]).unwrap();
+            assert_eq!(selected.len(), 1);
+            assert_eq!(selected[0].name.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_folders_name_is_not_every_replay_in_it() {
+        assert!(names(&["play"]).is_err());
+        assert!(names(&["sh"]).is_err());
+        assert_eq!(names(&["replays/"]).map(|names| names.len()), Ok(2));
+        assert_eq!(names(&["404.sh"]).map(|names| names.len()), Ok(1));
     }
 }

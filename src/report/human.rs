@@ -289,8 +289,13 @@ impl<R: Write, P: Write> Human<R, P> {
                 writeln!(self.results, "   {}", sanitize(line).text)?;
             }
         }
+        let options_end = if result.replay.as_str().starts_with('-') {
+            "-- "
+        } else {
+            ""
+        };
         let again = format!(
-            "   again: tackroom run {}",
+            "   again: tackroom run {options_end}{}",
             shell_word(result.replay.as_str())
         );
         writeln!(

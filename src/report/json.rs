@@ -12,11 +12,28 @@ use crate::domain::replay::Replay;
 use crate::domain::run::{
     Ending, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
 };
+use crate::text::sanitize::needs_care;
 
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// One line of a stream of objects, without its newline. Everything that a terminal would obey
+/// is escaped, also what JSON itself leaves alone: DEL, C1 controls and invisible characters.
+pub fn line(value: &Value) -> String {
+    let mut line = String::new();
+    for c in value.to_string().chars() {
+        if needs_care(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
 /// One event of a run. The values are scripts' own bytes where scripts speak, with invalid UTF-8
-/// replaced; JSON escapes what a terminal would obey.
+/// replaced.
 pub fn event(event: &RunEvent) -> Value {
     let (name, fields) = kind(&event.kind);
     let mut object = Map::new();
@@ -247,4 +264,18 @@ pub fn replay(replay: &Replay) -> Value {
         "needs": replay.header.needs,
         "problems": replay.header.problems,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_nothing_that_a_terminal_obeys_and_says_the_same() {
+        let value = json!({ "a\u{9b}": "\u{1b}[2J\u{7f}\u{85}\u{202e}\u{e0001} é 日 \"\\\n" });
+        let line = line(&value);
+        assert!(!line.chars().any(needs_care), "{line}");
+        assert!(line.contains("\\u202e\\udb40\\udc01 é 日"), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+    }
 }

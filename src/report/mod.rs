@@ -11,8 +11,10 @@ mod palette;
 mod plan;
 
 pub use human::Human;
-pub use json::event as json_event;
-pub use json::{SCHEMA_VERSION, plan as json_plan, replay as json_replay};
+pub use json::{
+    SCHEMA_VERSION, event as json_event, line as json_line, plan as json_plan,
+    replay as json_replay,
+};
 pub use junit::junit;
 pub use markdown::replay_table;
 pub use palette::{Paint, Palette};

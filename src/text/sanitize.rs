@@ -110,7 +110,7 @@ pub fn as_is(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Whether a character may not be drawn as it is.
-fn needs_care(c: char) -> bool {
+pub fn needs_care(c: char) -> bool {
     match c {
         ' '..='~' => false,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => true,

@@ -24,6 +24,7 @@ pub enum WatchEvent {
     Containers(Arc<[Container]>),
     /// Something happened to a container of the scope.
     Engine(EngineEvent),
+    /// Up means that from here on nothing is missed; first rows may have been told before.
     Link(Link),
 }
 

@@ -15,7 +15,7 @@ use super::reconcile::{Table, Wanted};
 use super::{WatchEvent, WatchOptions};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
-use crate::domain::link::{EngineInfo, Link};
+use crate::domain::link::Link;
 use crate::domain::scope::Scope;
 use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect};
 
@@ -91,14 +91,13 @@ impl Watcher {
         // A subscription takes longer than a list. The rows of a first list are shown
         // meanwhile; the one that counts is read when the subscription stands.
         let engine = Arc::clone(&self.engine);
-        let (painted, events) = join(self.first_rows(info), engine.events()).await;
+        let (painted, events) = join(self.list(), engine.events()).await;
         painted?;
         let mut events = events?;
+        self.tell(WatchEvent::Link(Link::Up(info))).await;
         backoff.reset();
         *lost_since = None;
-        let listed = self.listed().await?;
-        self.table.list(listed);
-        self.show().await;
+        self.list().await?;
 
         let mut inspections: FuturesUnordered<Inspection> = FuturesUnordered::new();
         let mut pending = Pending::new(self.options);
@@ -114,10 +113,8 @@ impl Watcher {
                     }
                 }
                 () = sleep_until(pending.list_at()) => {
-                    let listed = self.listed().await?;
-                    self.table.list(listed);
+                    self.list().await?;
                     pending.listed();
-                    self.show().await;
                 }
                 Some((wanted, answer)) = inspections.next(), if !inspections.is_empty() => {
                     self.inspecting.retain(|id| *id != wanted.id);
@@ -141,9 +138,8 @@ impl Watcher {
         }
     }
 
-    async fn first_rows(&mut self, info: EngineInfo) -> Result<(), EngineError> {
+    async fn list(&mut self) -> Result<(), EngineError> {
         let listed = self.listed().await?;
-        self.tell(WatchEvent::Link(Link::Up(info))).await;
         self.table.list(listed);
         self.show().await;
         Ok(())

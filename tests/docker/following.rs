@@ -15,7 +15,7 @@ use tackroom::engine::contract::{Spec, World};
 use tackroom::engine::fake::Step;
 use tackroom::logs::{FollowInput, FollowOptions, LogEvent, dump, follow};
 use tackroom::watch::{WatchEvent, WatchOptions, watch};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::world::{Corner, Extra, Gate, bounded};
 
@@ -41,19 +41,27 @@ impl Followed {
         };
         let watched = watch(world.engine(), Arc::new(scope), WatchOptions::default());
         let feed = inputs.clone();
+        let (ready, up) = oneshot::channel();
+        let mut ready = Some(ready);
         let feeder = tokio::spawn(async move {
             let mut watched = Box::pin(watched);
             while let Some(event) = watched.next().await {
                 let input = match event {
                     WatchEvent::Containers(rows) => FollowInput::Containers(rows),
                     WatchEvent::Engine(event) => FollowInput::Event(event),
-                    WatchEvent::Link(_) => continue,
+                    WatchEvent::Link(_) => {
+                        if let Some(ready) = ready.take() {
+                            let _ = ready.send(());
+                        }
+                        continue;
+                    }
                 };
                 if feed.send(input).await.is_err() {
                     return;
                 }
             }
         });
+        bounded(up).await.unwrap();
         let sources = BTreeSet::from([SourceId(name.into())]);
         inputs.send(FollowInput::Select(sources)).await.unwrap();
         Self {

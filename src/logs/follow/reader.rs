@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -15,13 +15,16 @@ use tokio::time::{sleep, timeout};
 use super::view::{Death, View};
 use crate::domain::container::{Detail, State};
 use crate::domain::id::ContainerId;
-use crate::domain::line::{Line, Mark, SourceId};
+use crate::domain::line::{Line, Mark, Part, SourceId};
 use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect, LogRequest, Tail};
 use crate::logs::cursor::{Cursor, Resume, Verdict};
 use crate::logs::{Assembly, FollowOptions, LogEvent};
 
 /// How long the event with the exit code may come after the end of the log that it explains.
 const DEATH_NOTICE: Duration = Duration::from_millis(250);
+/// Parts at the end of a log among which is the one with the latest timestamp: those of the two
+/// channels may be out of order by a few.
+const LAST_WORDS: u32 = 16;
 /// Parts that are taken at once where they are there already.
 const BATCH: usize = 256;
 
@@ -54,8 +57,6 @@ struct Place {
 struct Run {
     /// `None` before the first start.
     started: Option<Timestamp>,
-    /// It was read while it went on.
-    followed: bool,
     /// Its end was marked.
     ended: bool,
 }
@@ -225,17 +226,14 @@ impl Reader {
         }
 
         let follow = running && self.options.follow && !closing;
-        let extent = match follow {
-            true => Extent::Follow,
-            false if running => Extent::Finish,
-            false => self.last_words(&id).await,
-        };
-        if let Some(run) = &mut self.place.run {
-            run.followed |= follow;
-        }
         let before = self.place.cursor.clone();
-        match self.read(&id, extent).await {
-            Ok(()) => {
+        let read = match running {
+            true if follow => self.read(&id, Extent::Follow).await.map(|()| true),
+            true => self.read(&id, Extent::Finish).await.map(|()| true),
+            false => self.read_ended(&id, &detail).await,
+        };
+        match read {
+            Ok(true) => {
                 self.resumed(Trouble::Log).await;
                 if follow {
                     let progressed = self.place.cursor != before;
@@ -247,6 +245,7 @@ impl Reader {
                 }
                 Ok(Next::Wait)
             }
+            Ok(false) => Ok(Next::Again { progressed: true }),
             Err(error) if error.kind == ErrorKind::Unsupported => {
                 let cause = error.message;
                 self.mark(Timestamp::now(), Mark::Unreadable { cause })
@@ -262,15 +261,24 @@ impl Reader {
         }
     }
 
-    /// How far to read a run that is over. By the time it is read the next run may have begun;
-    /// its lines have to wait for the marks between them.
-    async fn last_words(&mut self, id: &ContainerId) -> Extent {
-        // Without having read this run while it went on, its end is no news and no event comes.
-        let death = match self.place.run {
-            Some(run) if run.followed => self.death_notice(id, run).await,
-            _ => None,
+    /// Reads the rest of a run that is over; `false` if the next one has begun meanwhile, whose
+    /// lines have to wait for the marks between them. So what the log holds is looked at first,
+    /// then whether the container still stands still, and only what was there before is read.
+    async fn read_ended(&mut self, id: &ContainerId, detail: &Detail) -> Result<bool, EngineError> {
+        let request = LogRequest {
+            tail: Tail::Last(LAST_WORDS),
+            since: None,
+            follow: false,
         };
-        death.map_or(Extent::Finish, |death| Extent::Until(death.at))
+        let parts: Vec<Part> = self.engine.logs(id, request).try_collect().await?;
+        let again = self.engine.inspect(id).await?;
+        if is_running(&again) || again.detail().started != detail.started {
+            return Ok(false);
+        }
+        if let Some(last) = parts.iter().map(|part| part.at).max() {
+            self.read(id, Extent::Until(last)).await?;
+        }
+        Ok(true)
     }
 
     /// Nothing can be read now that was not read before.
@@ -309,10 +317,11 @@ impl Reader {
 
     /// The event that ended the run. It may come a moment after the end of the log, since it
     /// comes by another way.
-    async fn death_notice(&mut self, id: &ContainerId, run: Run) -> Option<Death> {
-        let told = self
-            .view
-            .wait_for(|view| view.closing || view.death_since(id, run.started).is_some());
+    async fn death_notice(&self, id: &ContainerId, run: Run) -> Option<Death> {
+        // A copy: what is seen while waiting here still has to wake the loop.
+        let mut view = self.view.clone();
+        let told =
+            view.wait_for(|view| view.closing || view.death_since(id, run.started).is_some());
         let view = timeout(DEATH_NOTICE, told).await.ok()?.ok()?;
         view.death_since(id, run.started).cloned()
     }
@@ -556,7 +565,6 @@ impl Run {
     fn new(detail: &Detail) -> Self {
         Self {
             started: detail.started,
-            followed: false,
             ended: false,
         }
     }

@@ -1,0 +1,413 @@
+//! What a teardown removes and what it never touches, on the engine in memory.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tackroom::domain::id::ContainerId;
+use tackroom::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
+use tackroom::domain::plan::{ConfirmedPlan, Item, ItemOutcome, SpareReason, TeardownPlan};
+use tackroom::domain::scope::{Protection, Scope, Stack};
+use tackroom::domain::selector::Selector;
+use tackroom::engine::fake::{FakeContainer, FakeEngine, Operation};
+use tackroom::engine::{Engine, EngineError, ErrorKind};
+use tackroom::teardown::{PlanError, build, execute};
+
+fn selector(conditions: &[&str]) -> Selector {
+    Selector::from_conditions(conditions.iter().map(|c| c.parse().unwrap())).unwrap()
+}
+
+fn stack(name: &str, conditions: &[&str], protection: Protection) -> Stack {
+    Stack {
+        name: name.into(),
+        selector: selector(conditions),
+        protection,
+        compose_project: None,
+    }
+}
+
+/// The galaxy of the incident: one label was not enough.
+fn galaxy() -> Scope {
+    Scope {
+        families: vec![selector(&["backend=1"])],
+        stacks: vec![
+            stack(
+                "integration",
+                &["backend=1", "stack=integration"],
+                Protection::Removable,
+            ),
+            stack(
+                "dev-deploy",
+                &["backend=1", "stack=dev-deploy"],
+                Protection::Protected,
+            ),
+        ],
+        group_by: None,
+    }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}
+
+fn container(name: &str, pairs: &[(&str, &str)]) -> FakeContainer {
+    pairs
+        .iter()
+        .fold(FakeContainer::new(name), |spec, (key, value)| {
+            spec.label(key, value)
+        })
+}
+
+fn names(items: &[Item]) -> BTreeSet<&str> {
+    items.iter().map(|item| item.name.as_str()).collect()
+}
+
+fn confirmed(plan: TeardownPlan) -> ConfirmedPlan {
+    let fingerprint = plan.fingerprint();
+    plan.confirm(&fingerprint).unwrap()
+}
+
+async fn carry_out(
+    engine: &FakeEngine,
+    scope: &Scope,
+    plan: TeardownPlan,
+) -> Vec<(String, ItemOutcome)> {
+    let mut outcomes = Vec::new();
+    let grace = Duration::from_secs(1);
+    execute(
+        engine,
+        scope,
+        &confirmed(plan),
+        grace,
+        &mut |item, outcome| {
+            outcomes.push((item.name, outcome));
+        },
+    )
+    .await;
+    outcomes
+}
+
+#[tokio::test]
+async fn the_other_stacks_engine_survives() {
+    let engine = FakeEngine::new();
+    let mine = engine.run(container(
+        "mine",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    let theirs = engine.run(container(
+        "theirs",
+        &[("backend", "1"), ("stack", "dev-deploy")],
+    ));
+    let nobodys = engine.run(container("nobodys", &[("backend", "1")]));
+    let foreign = engine.run(container("foreign", &[("stack", "integration")]));
+    let scope = galaxy();
+
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    assert_eq!(names(&plan.remove), ["mine"].into());
+    let spared: Vec<(&str, String)> = plan
+        .spare
+        .iter()
+        .map(|spared| (spared.item.name.as_str(), spared.reason.to_string()))
+        .collect();
+    assert_eq!(
+        spared,
+        [
+            ("nobodys", "no stack claims it".to_owned()),
+            (
+                "theirs",
+                "belongs to dev-deploy, which is protected".to_owned()
+            ),
+        ]
+    );
+
+    let outcomes = carry_out(&engine, &scope, plan).await;
+    assert_eq!(outcomes, [("mine".to_owned(), ItemOutcome::Removed)]);
+    assert!(engine.container(&mine).is_none());
+    for id in [theirs, nobodys, foreign] {
+        assert!(engine.container(&id).is_some_and(|c| c.state.is_alive()));
+    }
+}
+
+#[tokio::test]
+async fn a_protected_stack_has_no_plan() {
+    let engine = FakeEngine::new();
+    let error = build(&engine, &galaxy(), "dev-deploy", None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        PlanError::Protected {
+            name: "dev-deploy".to_owned()
+        }
+    );
+    let error = build(&engine, &galaxy(), "devdeploy", None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no stack is called devdeploy; there are: integration, dev-deploy"
+    );
+}
+
+#[tokio::test]
+async fn what_two_stacks_match_is_removed_by_neither() {
+    let mut scope = galaxy();
+    scope
+        .stacks
+        .push(stack("nightly", &["run=nightly"], Protection::Removable));
+    let engine = FakeEngine::new();
+    let both = [
+        ("backend", "1"),
+        ("stack", "integration"),
+        ("run", "nightly"),
+    ];
+    engine.run(container("both", &both));
+    for name in ["integration", "nightly"] {
+        let plan = build(&engine, &scope, name, None).await.unwrap();
+        assert!(plan.is_empty());
+        assert!(matches!(
+            plan.spare[0].reason,
+            SpareReason::SeveralStacks(_)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_vanished_or_is_being_removed_is_done() {
+    let engine = FakeEngine::new();
+    let gone = engine.run(container(
+        "gone",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    engine.run(container(
+        "there",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    let scope = galaxy();
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    engine.destroy(&gone);
+    let mut outcomes = carry_out(&engine, &scope, plan).await;
+    outcomes.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        outcomes,
+        [
+            ("gone".to_owned(), ItemOutcome::Gone),
+            ("there".to_owned(), ItemOutcome::Removed)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn one_failure_does_not_stop_the_others() {
+    let engine = FakeEngine::new();
+    let stuck = engine.run(container(
+        "stuck",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    engine.run(container(
+        "there",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    let scope = galaxy();
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let error = EngineError::new(ErrorKind::Engine, "device or resource busy");
+    engine.fail_on(Operation::RemoveContainer, stuck.as_str(), error);
+    let outcomes = carry_out(&engine, &scope, plan).await;
+    assert!(outcomes.contains(&("there".to_owned(), ItemOutcome::Removed)));
+    let why = "device or resource busy".to_owned();
+    assert!(outcomes.contains(&("stuck".to_owned(), ItemOutcome::Failed { why })));
+    let left = build(&engine, &scope, "integration", None).await.unwrap();
+    assert_eq!(names(&left.remove), ["stuck"].into());
+}
+
+#[tokio::test]
+async fn a_container_that_joined_another_stack_since_is_spared() {
+    let engine = FakeEngine::new();
+    let id = engine.run(container(
+        "mine",
+        &[("backend", "1"), ("stack", "integration")],
+    ));
+    let plan = build(&engine, &galaxy(), "integration", None)
+        .await
+        .unwrap();
+    let mut scope = galaxy();
+    scope
+        .stacks
+        .push(stack("everything", &["backend"], Protection::Protected));
+    let outcomes = carry_out(&engine, &scope, plan).await;
+    assert!(
+        matches!(outcomes[0].1, ItemOutcome::Changed { .. }),
+        "{outcomes:?}"
+    );
+    assert!(engine.container(&id).is_some());
+}
+
+#[tokio::test]
+async fn networks_and_volumes_go_after_their_containers() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let id = engine.run(container("mine", &mine));
+    engine.add_network("net", labels(&mine), &[id]);
+    engine.add_volume("vol", labels(&mine));
+    engine.add_volume("other", labels(&[("backend", "1")]));
+    let scope = galaxy();
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let outcomes = carry_out(&engine, &scope, plan).await;
+    let order: Vec<&str> = outcomes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(order, ["mine", "net", "vol"]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|(_, outcome)| *outcome == ItemOutcome::Removed),
+        "{outcomes:?}"
+    );
+    let left = engine.volumes(&selector(&["backend"])).await.unwrap();
+    assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
+async fn a_network_that_somebody_else_uses_is_spared() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let id = engine.run(container("mine", &mine));
+    let guest = engine.run(container(
+        "guest",
+        &[("backend", "1"), ("stack", "dev-deploy")],
+    ));
+    engine.add_network("net", labels(&mine), &[id, guest]);
+    let plan = build(&engine, &galaxy(), "integration", None)
+        .await
+        .unwrap();
+    assert_eq!(names(&plan.remove), ["mine"].into());
+    let net = plan
+        .spare
+        .iter()
+        .find(|spared| spared.item.name == "net")
+        .unwrap();
+    assert_eq!(
+        net.reason,
+        SpareReason::InUse {
+            by: "guest".to_owned()
+        }
+    );
+}
+
+fn compose_scope() -> Scope {
+    let selector = Selector::new(
+        Condition::equals(COMPOSE_PROJECT, "shop"),
+        [Condition::equals(COMPOSE_WORKING_DIR, "/work/shop")],
+    );
+    Scope {
+        families: Vec::new(),
+        stacks: vec![Stack {
+            name: "shop".into(),
+            selector,
+            protection: Protection::Removable,
+            compose_project: Some("shop".to_owned()),
+        }],
+        group_by: None,
+    }
+}
+
+#[tokio::test]
+async fn a_compose_projects_network_is_ours_while_nobody_else_uses_the_name() {
+    let engine = FakeEngine::new();
+    let project = [(COMPOSE_PROJECT, "shop")];
+    engine.run(container(
+        "a",
+        &[
+            (COMPOSE_PROJECT, "shop"),
+            (COMPOSE_WORKING_DIR, "/work/shop"),
+        ],
+    ));
+    engine.add_network("shop_default", labels(&project), &[]);
+    engine.add_volume("shop_data", labels(&project));
+    let plan = build(&engine, &compose_scope(), "shop", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        names(&plan.remove),
+        ["a", "shop_data", "shop_default"].into()
+    );
+
+    let other = [
+        (COMPOSE_PROJECT, "shop"),
+        (COMPOSE_WORKING_DIR, "/elsewhere/shop"),
+    ];
+    engine.run(container("b", &other));
+    let plan = build(&engine, &compose_scope(), "shop", None)
+        .await
+        .unwrap();
+    assert_eq!(names(&plan.remove), ["a"].into());
+    for spared in &plan.spare {
+        let working_dir = "/elsewhere/shop".to_owned();
+        assert_eq!(spared.reason, SpareReason::ForeignProject { working_dir });
+    }
+    assert_eq!(plan.spare.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_made_anew_under_the_name_is_not_what_was_confirmed() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    engine.add_volume("vol", labels(&mine));
+    let scope = galaxy();
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    engine.remove_volume("vol").await.unwrap();
+    engine.advance(Duration::from_secs(5));
+    engine.add_volume("vol", labels(&mine));
+    let outcomes = carry_out(&engine, &scope, plan).await;
+    let why = "it was made anew since".to_owned();
+    assert_eq!(outcomes, [("vol".to_owned(), ItemOutcome::Changed { why })]);
+}
+
+fn any_labels() -> impl Strategy<Value = Labels> {
+    let backend = proptest::option::of(Just("1"));
+    let stack = proptest::option::of(proptest::sample::select(vec![
+        "integration",
+        "dev-deploy",
+        "x",
+    ]));
+    (backend, stack).prop_map(|(backend, stack)| {
+        let pairs = [("backend", backend), ("stack", stack)];
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_plan_never_leaves_its_selector(all in proptest::collection::vec(any_labels(), 0..8)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let engine = FakeEngine::new();
+            let ids: Vec<ContainerId> = all
+                .iter()
+                .enumerate()
+                .map(|(index, labels)| {
+                    let pairs: Vec<(&str, &str)> =
+                        labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+                    engine.run(container(&format!("c{index}"), &pairs))
+                })
+                .collect();
+            let scope = galaxy();
+            let plan = build(&engine, &scope, "integration", None).await.unwrap();
+            let wanted = selector(&["backend=1", "stack=integration"]);
+            carry_out(&engine, &scope, plan).await;
+            for (id, labels) in ids.iter().zip(&all) {
+                let survived = engine.container(id).is_some();
+                assert_eq!(survived, !wanted.matches(labels), "{labels:?}");
+            }
+        });
+    }
+}
