@@ -15,7 +15,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, queue};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Rect, Size};
 
 use super::input::Input;
 use super::layout::layout;
@@ -215,7 +215,9 @@ impl Front for Tty {
 
     fn redraw(&mut self) -> io::Result<()> {
         self.last.clear();
-        self.terminal.clear()
+        // Not by `clear`, which asks the terminal where its cursor is and waits for the answer.
+        let area = Rect::from((Position::ORIGIN, self.terminal.size()?));
+        self.terminal.resize(area)
     }
 
     fn copy(&mut self, text: &str) -> io::Result<()> {

@@ -216,7 +216,7 @@ fn every_command_in_every_context() {
         ("T", Context::Teardown),
         ("uq", Context::Quit),
     ];
-    for (width, height) in [(0, 0), (10, 3), (40, 10), (80, 24), (200, 60)] {
+    for (width, height) in [(0, 0), (40, 10), (120, 40)] {
         for (keys, context) in contexts {
             for spec in COMMANDS {
                 for name in spec.keys {
@@ -397,7 +397,7 @@ fn no_teardown_beside_a_run() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Whatever is pressed, something is removed only right after the whole name and enter.
     #[test]
