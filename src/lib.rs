@@ -30,4 +30,6 @@ pub mod replay;
 pub mod report;
 pub mod teardown;
 pub mod text;
+#[cfg(feature = "tui")]
+pub mod tui;
 pub mod watch;

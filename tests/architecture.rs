@@ -29,6 +29,9 @@ const CONFINED: [(&str, &[&str]); 5] = [
 /// Files of other modules that may name the crates of the dashboard: the one that starts it.
 const DASHBOARD_STARTERS: [&str; 1] = ["cli/dashboard.rs"];
 
+/// `#[macro_export]` lifts a macro to the crate's root; it stays its module's.
+const EXPORTED_MACROS: [(&str, &str); 1] = [("engine_contract", "engine")];
+
 /// Modules that may write to the terminal: one prints results, the other draws.
 const PRINTERS: [&str; 2] = ["cli", "tui"];
 
@@ -239,7 +242,11 @@ impl Checker<'_> {
         let Some(home) = self.home.clone() else {
             return;
         };
-        let name = target.to_string();
+        let target_name = target.to_string();
+        let name = EXPORTED_MACROS
+            .iter()
+            .find(|(exported, _)| *exported == target_name)
+            .map_or(target_name, |(_, module)| (*module).to_owned());
         if name == home {
             return;
         }

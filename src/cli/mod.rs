@@ -13,12 +13,18 @@ mod run;
 mod teardown;
 
 use std::process::ExitCode;
+#[cfg(feature = "tui")]
+use std::sync::Arc;
 
 use clap::Parser;
 
+#[cfg(feature = "tui")]
+use crate::bootstrap::Context;
 use crate::bootstrap::{BootstrapError, Options};
 use crate::domain::exit::Exit;
 use crate::process::die_of;
+#[cfg(feature = "tui")]
+use crate::tui;
 use args::{Args, Command};
 use output::{Ended, Failure, complain};
 
@@ -72,7 +78,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
     };
     let colour = args.global.color;
     match args.command {
-        None => dashboard(&options).await,
+        None => dashboard(&options, colour).await,
         Some(Command::Run(run)) => run::run(&options, colour, run).await,
         Some(Command::Up(up)) => run::up(&options, colour, &up).await,
         Some(Command::Seed(seed)) => run::seed(&options, colour, &seed).await,
@@ -85,7 +91,30 @@ async fn command(args: Args) -> Result<Ended, Failure> {
     }
 }
 
-async fn dashboard(_: &Options) -> Result<Ended, Failure> {
+#[cfg(feature = "tui")]
+async fn dashboard(options: &Options, colour: args::Color) -> Result<Ended, Failure> {
+    use std::io::IsTerminal;
+
+    let stdout = std::io::stdout();
+    if !std::io::stdin().is_terminal() || !stdout.is_terminal() {
+        return Err(Failure::usage(
+            "the dashboard needs a terminal; without one there are `tackroom ps`, \
+             `tackroom run` and more: see tackroom --help",
+        ));
+    }
+    let context = Arc::new(Context::open(options)?);
+    let colour = output::palette(colour, &stdout).colour;
+    let exit = tui::run(context.clone(), colour)
+        .await
+        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
+    Ok(Ended {
+        exit,
+        signal: context.controller.signal(),
+    })
+}
+
+#[cfg(not(feature = "tui"))]
+async fn dashboard(_: &Options, _: args::Color) -> Result<Ended, Failure> {
     Err(Failure::usage(
         "this build has no dashboard (feature `tui`); see tackroom --help for the commands",
     ))

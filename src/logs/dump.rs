@@ -87,3 +87,91 @@ fn one(engine: &dyn Engine, container: &Container, options: FollowOptions) -> Ev
         })
         .boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::ContainerId;
+    use crate::domain::line::Channel;
+    use crate::engine::Tail;
+    use crate::engine::fake::{FakeContainer, FakeEngine, Operation};
+
+    const EVERYTHING: FollowOptions = FollowOptions {
+        tail: Tail::All,
+        since: None,
+        follow: false,
+    };
+
+    async fn dumped(
+        engine: &FakeEngine,
+        ids: &[&ContainerId],
+        options: FollowOptions,
+    ) -> Vec<String> {
+        let containers: Vec<Container> =
+            ids.iter().map(|id| engine.container(id).unwrap()).collect();
+        let engine: Arc<dyn Engine> = Arc::new(engine.clone());
+        dump(&engine, &containers, options)
+            .map(|event| match event {
+                Ok(LogEvent::Line { source, line }) => {
+                    format!("{} {}", source.0, String::from_utf8_lossy(&line.bytes))
+                }
+                Ok(LogEvent::Mark { source, mark, .. }) => format!("{} {mark:?}", source.0),
+                Err(error) => format!("error {error}"),
+            })
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn logs_are_read_once_and_merged() {
+        let engine = FakeEngine::new();
+        let a = engine.run(FakeContainer::new("a"));
+        let b = engine.run(FakeContainer::new("b"));
+        engine.line(&a, "1");
+        engine.line(&b, "2");
+        engine.line(&a, &"x".repeat(20_000));
+        engine.write(&b, Channel::Out, b"torn");
+        let long = format!("a {}", "x".repeat(20_000));
+        assert_eq!(
+            dumped(&engine, &[&a, &b], EVERYTHING).await,
+            ["a 1", "b 2", &*long, "b torn"]
+        );
+        let options = FollowOptions {
+            tail: Tail::Last(1),
+            ..EVERYTHING
+        };
+        assert_eq!(dumped(&engine, &[&b], options).await, ["b torn"]);
+    }
+
+    #[tokio::test]
+    async fn since_is_exact() {
+        let engine = FakeEngine::new();
+        let a = engine.run(FakeContainer::new("a"));
+        engine.line(&a, "before");
+        engine.line(&a, "after");
+        let options = FollowOptions {
+            since: Some(engine.now()),
+            ..EVERYTHING
+        };
+        assert_eq!(dumped(&engine, &[&a], options).await, ["a after"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named() {
+        let engine = FakeEngine::new();
+        let mute = engine.run(FakeContainer::new("mute").unreadable());
+        let bad = engine.run(FakeContainer::new("bad"));
+        let good = engine.run(FakeContainer::new("good"));
+        engine.line(&good, "here");
+        let odd = EngineError::new(ErrorKind::Engine, "odd");
+        engine.fail_on(Operation::Logs, bad.as_str(), odd);
+        let told = dumped(&engine, &[&mute, &bad, &good], EVERYTHING).await;
+        assert!(told.contains(&"error bad: odd".to_owned()), "{told:?}");
+        assert!(told.contains(&"good here".to_owned()), "{told:?}");
+        assert!(
+            told.iter().any(|told| told.starts_with("mute Unreadable")),
+            "{told:?}"
+        );
+        assert_eq!(told.len(), 3);
+    }
+}

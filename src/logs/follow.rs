@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{Stream, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::reader::Reader;
 use self::view::View;
@@ -32,7 +32,7 @@ const CAPACITY: usize = 1024;
 /// created anew under the name, and after an outage, and marks where that happened.
 ///
 /// Once `inputs` is closed every reader reads to the present end of its log, and the stream
-/// ends. It ends at once when it is dropped.
+/// ends. It ends at once when it is dropped. To be called within a tokio runtime.
 pub fn follow(
     engine: Arc<dyn Engine>,
     inputs: mpsc::Receiver<FollowInput>,
@@ -48,14 +48,13 @@ pub fn follow(
         current: BTreeMap::new(),
         readers: JoinSet::new(),
     };
-    // The readers are tasks of their own, so that several logs are read on several cores; their
-    // set lives in the stream, and they end with it.
-    let conductor = follower.run(inputs).into_stream();
-    stream::select(
-        ReceiverStream::new(heard).map(Some),
-        conductor.map(|()| None),
-    )
-    .filter_map(std::future::ready)
+    // A task of its own, and one per reader: what happened is taken note of even while nobody
+    // takes what was read, and several logs are read on several cores.
+    let conductor = AbortOnDropHandle::new(tokio::spawn(follower.run(inputs)));
+    stream::unfold((heard, conductor), async |(mut heard, conductor)| {
+        let event = heard.recv().await?;
+        Some((event, (heard, conductor)))
+    })
 }
 
 struct Follower {

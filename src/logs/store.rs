@@ -32,6 +32,13 @@ pub struct LineId {
     arrival: i64,
 }
 
+impl LineId {
+    /// Tells the sources of one store apart.
+    pub fn source(self) -> u32 {
+        self.source
+    }
+}
+
 /// A line or a mark as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -258,6 +265,14 @@ impl LogStore {
         let cursor = source.seek(id, id.source);
         let entry = source.entry(cursor, id.source)?;
         (entry.id == id).then_some(entry)
+    }
+
+    /// Whether a line that was once given out is still here. Cheaper than [`Self::get`].
+    pub fn holds(&self, id: LineId) -> bool {
+        let source = self.sources.get(id.source as usize);
+        source
+            .and_then(|source| source.blocks.front()?.rows.first())
+            .is_some_and(|oldest| oldest.key() <= (id.at, id.arrival))
     }
 
     /// The sources as one sequence. Sources that have not printed anything are fine.

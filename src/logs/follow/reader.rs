@@ -204,6 +204,11 @@ impl Reader {
             Ok(inspect) => inspect,
             Err(error) if error.kind == ErrorKind::NotFound => {
                 self.resumed(Trouble::Engine).await;
+                // An engine lists a new container a moment before it can be inspected.
+                let listed = self.view.borrow().container.as_ref() == Some(&id);
+                if listed && self.place.run.is_none() {
+                    return Ok(Next::Pause);
+                }
                 self.removed(&id).await;
                 return Ok(Next::Wait);
             }
@@ -317,10 +322,11 @@ impl Reader {
 
     /// The event that ended the run. It may come a moment after the end of the log, since it
     /// comes by another way.
-    async fn death_notice(&mut self, id: &ContainerId, run: Run) -> Option<Death> {
-        let told = self
-            .view
-            .wait_for(|view| view.closing || view.death_since(id, run.started).is_some());
+    async fn death_notice(&self, id: &ContainerId, run: Run) -> Option<Death> {
+        // A copy: what is seen while waiting here still has to wake the loop.
+        let mut view = self.view.clone();
+        let told =
+            view.wait_for(|view| view.closing || view.death_since(id, run.started).is_some());
         let view = timeout(DEATH_NOTICE, told).await.ok()?.ok()?;
         view.death_since(id, run.started).cloned()
     }

@@ -566,3 +566,15 @@ async fn a_name_that_does_not_exist_yet_is_waited_for() {
     bench.watch().await;
     bench.expect(&["here"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_listed_before_it_can_be_inspected_is_not_gone() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    engine.line(&id, "here");
+    let gone = EngineError::new(ErrorKind::NotFound, "no such container");
+    engine.fail_once(Operation::Inspect, gone);
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["here"]).await;
+    bench.quiet().await;
+}

@@ -1,0 +1,135 @@
+//! The dashboard: a pure core in an async shell.
+//!
+//! [`update::update`] decides what a message means: it is synchronous, reads no clock and does no
+//! I/O; what shall happen it returns as [`effect::Effect`]s. [`view::view`] draws the state and
+//! changes nothing. [`layout::layout`] is shared by both, so that a click and a page mean what is
+//! on the screen.
+
+pub mod effect;
+#[cfg(test)]
+mod fixtures;
+mod input;
+pub mod keymap;
+pub mod layout;
+pub mod msg;
+mod perform;
+mod runtime;
+pub mod state;
+pub mod terminal;
+pub mod theme;
+pub mod update;
+pub mod view;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Once};
+
+use futures_util::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::perform::Performer;
+use self::runtime::Ask;
+use self::state::{Setup, State};
+use self::terminal::Tty;
+use self::theme::Theme;
+use crate::bootstrap::Context;
+use crate::domain::exit::Exit;
+use crate::domain::run::Signal;
+
+/// The dashboard cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(#[from] io::Error),
+}
+
+/// Shows the dashboard until the user or the system wants an end, and gives the exit code of the
+/// session's last run. `color` is whether colours may be used.
+///
+/// A signal that ended it is left in the context's controller, for the process to die of.
+///
+/// # Errors
+///
+/// Fails where the terminal cannot be used, at the start or later.
+pub async fn run(context: Arc<Context>, color: bool) -> Result<Exit, Error> {
+    keep_diagnostics();
+    let asks = asks(&context)?;
+    let mut tty = Tty::open()?;
+    let mut state = State::new(setup(&context, color), tty.size(), Timestamp::now());
+    let (mut performer, mut messages) = Performer::start(context);
+    let ended = runtime::run(
+        &mut state,
+        &mut tty,
+        &mut performer,
+        &mut messages,
+        asks,
+        Timestamp::now,
+    )
+    .await;
+    tty.close();
+    // Nobody reads any more: what still runs must not wait for that.
+    drop(messages);
+    performer.finish().await;
+    ended?;
+    Ok(state.exit())
+}
+
+fn setup(context: &Context, color: bool) -> Setup {
+    let config = &context.config;
+    Setup {
+        name: config.name.clone(),
+        scope: config.scope.clone(),
+        harness: config
+            .harness
+            .as_ref()
+            .and_then(|harness| harness.stack.clone()),
+        has_hooks: config.harness.is_some(),
+        zone: TimeZone::system(),
+        theme: Theme::new(color),
+        log_budget: usize::try_from(config.log_budget).unwrap_or(usize::MAX),
+    }
+}
+
+/// What the system asks of us, by signals. Ctrl-C and Ctrl-Z are keys while the terminal is ours.
+fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + Send>>> {
+    let mut streams = Vec::new();
+    for (kind, ask) in [
+        (SignalKind::interrupt(), Some(Signal::Interrupt)),
+        (SignalKind::terminate(), Some(Signal::Terminate)),
+        (SignalKind::hangup(), Some(Signal::Hangup)),
+        (SignalKind::from_raw(signal_hook::consts::SIGTSTP), None),
+    ] {
+        let context = context.clone();
+        let received = stream::unfold(signal(kind)?, |mut signal| async move {
+            signal.recv().await.map(|()| ((), signal))
+        });
+        streams.push(
+            received
+                .map(move |()| match ask {
+                    Some(signal) => {
+                        context.controller.request(signal);
+                        Ask::End
+                    }
+                    None => Ask::Suspend,
+                })
+                .boxed(),
+        );
+    }
+    Ok(stream::select_all(streams).boxed())
+}
+
+/// Our own log goes to the Diagnostics screen: there is no other place for it.
+fn keep_diagnostics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Both fail only where somebody else logs already, and then that is where it goes.
+        let _ = tui_logger::init_logger(tui_logger::LevelFilter::Debug);
+        tui_logger::set_default_level(tui_logger::LevelFilter::Info);
+        let layer = tui_logger::TuiTracingSubscriberLayer;
+        let _ = tracing_subscriber::registry().with(layer).try_init();
+    });
+}

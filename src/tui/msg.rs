@@ -1,0 +1,81 @@
+//! What the dashboard is told.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ratatui::layout::{Position, Size};
+
+use super::keymap::Key;
+use crate::domain::container::Container;
+use crate::domain::event::EngineEvent;
+use crate::domain::id::ContainerId;
+use crate::domain::line::{Line, Mark, SourceId};
+use crate::domain::link::Link;
+use crate::domain::plan::TeardownPlan;
+use crate::domain::replay::Replay;
+use crate::domain::run::RunEvent;
+use crate::domain::scope::StackName;
+use crate::domain::stats::Sample;
+
+#[derive(Clone, Debug)]
+pub enum Msg {
+    Key(Key),
+    /// Text that the terminal pasted as a whole.
+    Paste(String),
+    Mouse(Mouse),
+    Resize(Size),
+    /// The time, wherever it is needed.
+    Tick(Timestamp),
+    Link(Link),
+    /// All containers of the scope as they are now.
+    Containers(Arc<[Container]>),
+    Engine(EngineEvent),
+    Stats(ContainerId, Sample),
+    Logs(Vec<LogRecord>),
+    /// What was discovered, or why nothing could be.
+    Replays(Result<Vec<Arc<Replay>>, String>),
+    /// The answer to [`super::effect::Effect::PlanTeardown`]: the plan, or the refusal.
+    Plan {
+        stack: StackName,
+        result: Result<TeardownPlan, String>,
+    },
+    Run(RunEvent),
+    /// The job or teardown is over; there will be no more events of it.
+    RunEnded {
+        /// Set where it ended without saying so itself.
+        problem: Option<String>,
+    },
+    /// Something to show for a moment.
+    Notice(String),
+    /// The system wants an end: nobody can be asked.
+    End,
+    /// Go on with what [`super::effect::Effect::Work`] put off.
+    Work,
+}
+
+/// What a source of lines has to say.
+#[derive(Clone, Debug)]
+pub enum LogRecord {
+    Line {
+        source: SourceId,
+        line: Line,
+    },
+    Mark {
+        source: SourceId,
+        at: Timestamp,
+        mark: Mark,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mouse {
+    pub action: MouseAction,
+    pub at: Position,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MouseAction {
+    Click,
+    WheelUp,
+    WheelDown,
+}

@@ -1,0 +1,366 @@
+//! Carries out what the core asks for, as tasks that answer with messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+use super::effect::{Effect, Job};
+use super::msg::{LogRecord, Msg};
+use super::runtime::Back;
+use crate::bootstrap::Context;
+use crate::domain::id::ContainerId;
+use crate::domain::line::SourceId;
+use crate::domain::link::Link;
+use crate::domain::plan::Fingerprint;
+use crate::domain::replay::{Replay, ReplayName};
+use crate::domain::run::{RunEvent, RunEventKind, Signal};
+use crate::domain::scope::StackName;
+use crate::engine::{Backoff, Engine, Tail};
+use crate::harness::{Harness, Request, Session, Teardown};
+use crate::logs::{FollowInput, FollowOptions, LogEvent, follow};
+use crate::process::Controller;
+use crate::replay::discover;
+use crate::watch::{WatchEvent, WatchOptions, watch as watch_containers};
+
+/// Messages that may wait. When it is full whoever sends waits, and behind it the engine.
+const WAITING: usize = 64;
+
+/// Lines that become one message. Taking them in costs a millisecond or two.
+const BATCH: usize = 2048;
+
+/// How much of a log's past is read at first; reading all of it would cost the engine seconds.
+const TAIL: u32 = 1000;
+
+/// How long a job that was killed may take to say its end before it is left alone.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub(super) struct Performer {
+    context: Arc<Context>,
+    messages: mpsc::Sender<Msg>,
+    logs: watch::Sender<BTreeSet<SourceId>>,
+    stats: watch::Sender<BTreeSet<ContainerId>>,
+    replays: watch::Sender<Vec<Arc<Replay>>>,
+    job: Option<Running>,
+    /// They end with us.
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    controller: Controller,
+    told: JoinHandle<()>,
+}
+
+impl Performer {
+    /// Begins to watch the scope and looks for replays.
+    pub(super) fn start(context: Arc<Context>) -> (Self, mpsc::Receiver<Msg>) {
+        let (messages, received) = mpsc::channel(WAITING);
+        let (logs, wanted_logs) = watch::channel(BTreeSet::new());
+        let (stats, wanted_stats) = watch::channel(BTreeSet::new());
+        let (replays, _) = watch::channel(Vec::new());
+        let (inputs, followed) = mpsc::channel(WAITING);
+        let mut tasks = JoinSet::new();
+        let engine = context.engine.clone();
+        tasks.spawn(watch_scope(
+            context.clone(),
+            inputs.clone(),
+            messages.clone(),
+        ));
+        tasks.spawn(select_logs(wanted_logs, inputs));
+        tasks.spawn(follow_logs(engine.clone(), followed, messages.clone()));
+        tasks.spawn(sample(engine, wanted_stats, messages.clone()));
+        let mut performer = Self {
+            context,
+            messages,
+            logs,
+            stats,
+            replays,
+            job: None,
+            tasks,
+        };
+        performer.discover();
+        (performer, received)
+    }
+
+    /// Waits for a job that was told to end, for a while: its children must not outlive us.
+    pub(super) async fn finish(&mut self) {
+        if let Some(job) = self.job.take() {
+            // A job that is not told to end would go on for as long as it likes.
+            job.controller.press(Signal::Interrupt);
+            let _ = tokio::time::timeout(LAST_WORDS, job.told).await;
+        }
+        self.tasks.shutdown().await;
+    }
+
+    fn discover(&mut self) {
+        let (config, messages) = (self.context.config.clone(), self.messages.clone());
+        let known = self.replays.clone();
+        self.tasks.spawn(async move {
+            let found = tokio::task::spawn_blocking(move || discover(&config)).await;
+            let found = match found {
+                Ok(Ok(list)) => {
+                    known.send_replace(list.clone());
+                    Ok(list)
+                }
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            send(&messages, Msg::Replays(found)).await;
+        });
+    }
+
+    fn start_job(&mut self, job: &Job) {
+        let request = match job {
+            Job::Up => Request {
+                up: true,
+                seed: true,
+                ..Request::nothing()
+            },
+            Job::Seed => Request {
+                seed: true,
+                ..Request::nothing()
+            },
+            Job::Run(names) => Request {
+                up: true,
+                up_if_needed: true,
+                seed: true,
+                replays: self.chosen(names),
+                ..Request::nothing()
+            },
+        };
+        let controller = Controller::default();
+        let session = self.context.harness().start(request, controller.clone());
+        tracing::info!("run {} begins", session.run);
+        let told = tokio::spawn(tell(session, self.messages.clone()));
+        self.job = Some(Running { controller, told });
+    }
+
+    fn chosen(&self, names: &[ReplayName]) -> Vec<Arc<Replay>> {
+        let known = self.replays.borrow();
+        names
+            .iter()
+            .filter_map(|name| known.iter().find(|replay| replay.name == *name).cloned())
+            .collect()
+    }
+
+    fn plan(&mut self, stack: StackName) {
+        let (harness, messages) = (self.context.harness(), self.messages.clone());
+        self.tasks.spawn(async move {
+            let result = harness
+                .plan(&stack)
+                .await
+                .map_err(|error| error.to_string());
+            send(&messages, Msg::Plan { stack, result }).await;
+        });
+    }
+
+    fn tear_down(&mut self, stack: StackName, seen: Fingerprint) {
+        let controller = Controller::default();
+        let harness = self.context.harness();
+        let messages = self.messages.clone();
+        let own = controller.clone();
+        let told = tokio::spawn(async move {
+            match confirmed(&harness, &stack, &seen).await {
+                Ok(teardown) => {
+                    let request = Request {
+                        teardown,
+                        ..Request::nothing()
+                    };
+                    let session = harness.start(request, own);
+                    tracing::info!("teardown of {stack} begins, run {}", session.run);
+                    tell(session, messages).await;
+                }
+                Err(reason) => {
+                    let refused = RunEvent {
+                        at: Timestamp::now(),
+                        offset: Duration::ZERO,
+                        kind: RunEventKind::Refused { reason },
+                    };
+                    send(&messages, Msg::Run(refused)).await;
+                    send(&messages, Msg::RunEnded { problem: None }).await;
+                }
+            }
+        });
+        self.job = Some(Running { controller, told });
+    }
+}
+
+/// The plan as it is now, if it is what the user has seen.
+async fn confirmed(
+    harness: &Harness,
+    stack: &StackName,
+    seen: &Fingerprint,
+) -> Result<Teardown, String> {
+    let plan = harness
+        .plan(stack)
+        .await
+        .map_err(|error| error.to_string())?;
+    let confirmed = plan.confirm(seen).map_err(|error| error.to_string())?;
+    Ok(Teardown::Confirmed(confirmed))
+}
+
+impl Back for Performer {
+    fn perform(&mut self, effect: Effect) {
+        // What has ended needs no place.
+        while self.tasks.try_join_next().is_some() {}
+        match effect {
+            Effect::SelectLogs(sources) => {
+                self.logs.send_replace(sources);
+            }
+            Effect::WatchStats(containers) => {
+                self.stats.send_replace(containers);
+            }
+            Effect::Start(job) => self.start_job(&job),
+            Effect::Cancel | Effect::Kill => {
+                if let Some(job) = &self.job {
+                    job.controller.press(Signal::Interrupt);
+                }
+            }
+            Effect::PlanTeardown(stack) => self.plan(stack),
+            Effect::Teardown { stack, fingerprint } => self.tear_down(stack, fingerprint),
+            Effect::Discover => self.discover(),
+            Effect::Copy(_)
+            | Effect::SetMouse(_)
+            | Effect::Suspend
+            | Effect::Redraw
+            | Effect::Work
+            | Effect::Quit => {}
+        }
+    }
+
+    fn pause(&mut self, meanwhile: &mut dyn FnMut()) {
+        match &self.job {
+            Some(job) => job.controller.pause(meanwhile),
+            None => meanwhile(),
+        }
+    }
+}
+
+/// Nobody is there to hear it once the dashboard has ended.
+async fn send(messages: &mpsc::Sender<Msg>, message: Msg) {
+    let _ = messages.send(message).await;
+}
+
+/// Passes a session's events on to its end, whether or not somebody listens.
+async fn tell(mut session: Session, messages: mpsc::Sender<Msg>) {
+    let mut finished = false;
+    while let Some(event) = session.events.next().await {
+        finished |= matches!(event.kind, RunEventKind::Finished(_));
+        send(&messages, Msg::Run(event)).await;
+    }
+    let problem = (!finished).then(|| "the run broke off".to_owned());
+    send(&messages, Msg::RunEnded { problem }).await;
+}
+
+async fn watch_scope(
+    context: Arc<Context>,
+    inputs: mpsc::Sender<FollowInput>,
+    messages: mpsc::Sender<Msg>,
+) {
+    let scope = Arc::new(context.config.scope.clone());
+    let mut events =
+        watch_containers(context.engine.clone(), scope, WatchOptions::default()).boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            WatchEvent::Containers(containers) => {
+                let _ = inputs
+                    .send(FollowInput::Containers(containers.clone()))
+                    .await;
+                send(&messages, Msg::Containers(containers)).await;
+            }
+            WatchEvent::Engine(event) => {
+                tracing::debug!("{} {:?}", event.name, event.action);
+                let _ = inputs.send(FollowInput::Event(event.clone())).await;
+                send(&messages, Msg::Engine(event)).await;
+            }
+            WatchEvent::Link(link) => {
+                match &link {
+                    Link::Connecting => {}
+                    Link::Up(info) => tracing::info!("connected to {}", info.endpoint),
+                    Link::Lost { cause, .. } => tracing::warn!("the engine is lost: {cause}"),
+                }
+                send(&messages, Msg::Link(link)).await;
+            }
+        }
+    }
+}
+
+/// Only the latest selection counts: who runs through the list selects a lot.
+async fn select_logs(
+    mut wanted: watch::Receiver<BTreeSet<SourceId>>,
+    inputs: mpsc::Sender<FollowInput>,
+) {
+    while wanted.changed().await.is_ok() {
+        let sources = wanted.borrow_and_update().clone();
+        if inputs.send(FollowInput::Select(sources)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn follow_logs(
+    engine: Arc<dyn Engine>,
+    inputs: mpsc::Receiver<FollowInput>,
+    messages: mpsc::Sender<Msg>,
+) {
+    let options = FollowOptions {
+        tail: Tail::Last(TAIL),
+        since: None,
+        follow: true,
+    };
+    let mut batches = follow(engine, inputs, options).ready_chunks(BATCH).boxed();
+    while let Some(batch) = batches.next().await {
+        let records = batch.into_iter().map(record).collect();
+        send(&messages, Msg::Logs(records)).await;
+    }
+}
+
+fn record(event: LogEvent) -> LogRecord {
+    match event {
+        LogEvent::Line { source, line } => LogRecord::Line { source, line },
+        LogEvent::Mark { source, at, mark } => LogRecord::Mark { source, at, mark },
+    }
+}
+
+/// One stream of samples for each container that is wanted.
+async fn sample(
+    engine: Arc<dyn Engine>,
+    mut wanted: watch::Receiver<BTreeSet<ContainerId>>,
+    messages: mpsc::Sender<Msg>,
+) {
+    let mut tasks = JoinSet::new();
+    let mut sampled: BTreeMap<ContainerId, AbortHandle> = BTreeMap::new();
+    while wanted.changed().await.is_ok() {
+        let now = wanted.borrow_and_update().clone();
+        sampled.retain(|id, task| {
+            let keep = now.contains(id);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        for id in now {
+            sampled.entry(id).or_insert_with_key(|id| {
+                tasks.spawn(sample_one(engine.clone(), id.clone(), messages.clone()))
+            });
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
+/// A stream that ends although its container is still wanted was cut off: by an outage, perhaps.
+async fn sample_one(engine: Arc<dyn Engine>, id: ContainerId, messages: mpsc::Sender<Msg>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let mut samples = engine.stats(&id);
+        while let Some(Ok(sample)) = samples.next().await {
+            backoff.reset();
+            send(&messages, Msg::Stats(id.clone(), sample)).await;
+        }
+        tokio::time::sleep(backoff.step()).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! The loop around the pure core. One task owns the state.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+use ratatui::layout::Size;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::effect::Effect;
+use super::msg::Msg;
+use super::state::State;
+use super::update::update;
+
+/// What happens by itself is drawn at most this often; a key is answered at once.
+pub(super) const FRAME: Duration = Duration::from_millis(33);
+
+/// Messages taken in one turn, between two looks at the keyboard.
+const TURN: usize = 16;
+
+/// Keys taken before they are drawn together: a burst from the wheel is one frame.
+const BURST: usize = 64;
+
+/// The terminal as the loop sees it.
+pub(super) trait Front {
+    /// The next key, click or paste. Nothing is lost if it is not waited for to the end.
+    fn next(&mut self) -> impl Future<Output = Option<io::Result<Msg>>>;
+    fn ready(&mut self) -> Option<Msg>;
+    fn draw(&mut self, state: &State) -> io::Result<()>;
+    fn redraw(&mut self) -> io::Result<()>;
+    fn copy(&mut self, text: &str) -> io::Result<()>;
+    fn set_mouse(&mut self, on: bool) -> io::Result<()>;
+    /// Returns when the user has come back, with the size that the terminal has then.
+    fn suspend(&mut self) -> io::Result<Size>;
+}
+
+/// Whoever carries out the effects that are not about the terminal. What comes of them arrives
+/// as messages.
+pub(super) trait Back {
+    fn perform(&mut self, effect: Effect);
+    /// Stands still, with all that it started, while `meanwhile` runs.
+    fn pause(&mut self, meanwhile: &mut dyn FnMut());
+}
+
+/// What the system asks of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    End,
+    Suspend,
+}
+
+/// Runs until the user or the system wants an end.
+pub(super) async fn run(
+    state: &mut State,
+    front: &mut impl Front,
+    back: &mut impl Back,
+    messages: &mut mpsc::Receiver<Msg>,
+    mut asks: impl Stream<Item = Ask> + Unpin,
+    clock: impl Fn() -> Timestamp,
+) -> io::Result<()> {
+    let mut desk = Desk {
+        state,
+        front,
+        back,
+        working: false,
+        quit: false,
+    };
+    let mut batch = Vec::with_capacity(TURN);
+    let mut next_second = Instant::now() + to_next_second(clock());
+    let mut next_frame = Instant::now();
+    let mut dirty = true;
+    while !desk.quit {
+        tokio::select! {
+            biased;
+            Some(ask) = asks.next() => {
+                match ask {
+                    Ask::End => desk.handle(Msg::End)?,
+                    Ask::Suspend => desk.suspend()?,
+                }
+                dirty = true;
+            }
+            key = desk.front.next() => {
+                // A terminal that has gone is a reason to go, too.
+                desk.handle(key.unwrap_or(Ok(Msg::End))?)?;
+                for _ in 0..BURST {
+                    let Some(key) = desk.front.ready() else { break };
+                    desk.handle(key)?;
+                }
+                desk.front.draw(desk.state)?;
+                dirty = false;
+                next_frame = Instant::now() + FRAME;
+            }
+            () = sleep_until(next_frame), if dirty => {
+                desk.front.draw(desk.state)?;
+                dirty = false;
+                next_frame = Instant::now() + FRAME;
+            }
+            () = sleep_until(next_second) => {
+                let now = clock();
+                next_second = Instant::now() + to_next_second(now);
+                desk.handle(Msg::Tick(now))?;
+                dirty = true;
+            }
+            _ = messages.recv_many(&mut batch, TURN) => {
+                for message in batch.drain(..) {
+                    desk.handle(message)?;
+                }
+                dirty = true;
+            }
+            () = std::future::ready(()), if desk.working => {
+                desk.working = false;
+                desk.handle(Msg::Work)?;
+                dirty = true;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Desk<'a, F, B> {
+    state: &'a mut State,
+    front: &'a mut F,
+    back: &'a mut B,
+    /// Something was put off until there is nothing better to do.
+    working: bool,
+    quit: bool,
+}
+
+impl<F: Front, B: Back> Desk<'_, F, B> {
+    fn handle(&mut self, message: Msg) -> io::Result<()> {
+        for effect in update(self.state, message) {
+            match effect {
+                Effect::Quit => self.quit = true,
+                Effect::Work => self.working = true,
+                Effect::Redraw => self.front.redraw()?,
+                Effect::Copy(text) => self.front.copy(&text)?,
+                Effect::SetMouse(on) => self.front.set_mouse(on)?,
+                Effect::Suspend => self.suspend()?,
+                effect => self.back.perform(effect),
+            }
+        }
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        let mut result = Ok(Size::ZERO);
+        self.back.pause(&mut || result = self.front.suspend());
+        self.handle(Msg::Resize(result?))
+    }
+}
+
+/// The clock on the screen changes with the second.
+fn to_next_second(now: Timestamp) -> Duration {
+    let nanoseconds = u64::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    Duration::from_nanos(1_000_000_000 - nanoseconds.min(999_999_999))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What lies over the panes.
+
+use tui_input::Input;
+
+use super::Pane;
+use super::cursor::Cursor;
+use super::search::Search;
+use crate::domain::line::SourceId;
+use crate::tui::keymap::{COMMANDS, Context, Spec};
+
+#[derive(Clone, Debug)]
+pub enum Dialog {
+    Help {
+        top: usize,
+    },
+    Details {
+        source: SourceId,
+        top: usize,
+    },
+    Palette {
+        input: Input,
+        cursor: Cursor,
+    },
+    Search {
+        pane: Pane,
+        input: Input,
+        /// What was searched before, for when this is given up.
+        saved: Option<Box<Search>>,
+    },
+    /// The teardown itself is in the state: it goes on when the dialog is closed.
+    Teardown,
+    Quit,
+}
+
+impl Dialog {
+    pub fn context(&self) -> Context {
+        match self {
+            Self::Help { .. } => Context::Help,
+            Self::Details { .. } => Context::Details,
+            Self::Palette { .. } => Context::Palette,
+            Self::Search { .. } => Context::Search,
+            Self::Teardown => Context::Teardown,
+            Self::Quit => Context::Quit,
+        }
+    }
+}
+
+/// The commands that a palette offers in a pane: those whose name or description has the typed
+/// letters in order, names that match first.
+pub fn offers(context: Context, typed: &str) -> Vec<&'static Spec> {
+    let mut found: Vec<(u8, &Spec)> = COMMANDS
+        .iter()
+        .filter(|spec| spec.contexts.contains(&context))
+        .filter_map(|spec| Some((rank(spec, typed)?, spec)))
+        .collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, spec)| spec).collect()
+}
+
+fn rank(spec: &Spec, typed: &str) -> Option<u8> {
+    let typed = typed.trim().to_lowercase();
+    if spec.name.starts_with(&typed) {
+        Some(0)
+    } else if spec.name.contains(&typed) {
+        Some(1)
+    } else if is_subsequence(&typed, spec.name) {
+        Some(2)
+    } else if spec.description.to_lowercase().contains(&typed) {
+        Some(3)
+    } else {
+        None
+    }
+}
+
+fn is_subsequence(letters: &str, text: &str) -> bool {
+    let mut rest = text.chars();
+    letters
+        .chars()
+        .all(|letter| rest.any(|other| other == letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(typed: &str) -> Vec<&'static str> {
+        offers(Context::Logs, typed)
+            .iter()
+            .map(|spec| spec.name)
+            .collect()
+    }
+
+    #[test]
+    fn a_command_is_found_by_a_few_of_its_letters() {
+        assert_eq!(names("wrap"), ["wrap"]);
+        assert_eq!(names("wr").first(), Some(&"wrap"));
+        assert!(names("nxh").contains(&"next-hit"));
+        assert!(names("clipboard").is_empty());
+        assert!(names("sideways").contains(&"wrap"));
+        let all = names("").len();
+        let here = COMMANDS
+            .iter()
+            .filter(|s| s.contexts.contains(&Context::Logs));
+        assert_eq!(all, here.count());
+    }
+}

@@ -1,0 +1,227 @@
+//! Everything that the dashboard knows. One task owns it.
+
+pub mod cursor;
+pub mod dialog;
+pub mod pager;
+pub mod replays;
+pub mod run;
+pub mod search;
+pub mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use ratatui::layout::Size;
+
+use self::dialog::Dialog;
+use self::pager::{Pager, Stamps};
+use self::replays::Replays;
+use self::run::{Active, Subject, Teardown};
+use self::tree::Tree;
+use super::keymap::Context;
+use super::theme::Theme;
+use crate::domain::exit::Exit;
+use crate::domain::id::ContainerId;
+use crate::domain::line::SourceId;
+use crate::domain::link::Link;
+use crate::domain::run::Summary;
+use crate::domain::scope::{Scope, StackName};
+use crate::domain::stats::Sample;
+use crate::logs::store::{DEFAULT_BUDGET, LogStore};
+
+/// What the outputs of replays and hooks may take in memory.
+const OUTPUT_BUDGET: usize = 32 << 20;
+
+/// How long a notice stays.
+pub const NOTICE: Duration = Duration::from_secs(6);
+
+/// What does not change while the dashboard runs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Of the harness or project, for the header.
+    pub name: String,
+    pub scope: Scope,
+    /// The stack of the harness, where one is configured.
+    pub harness: Option<StackName>,
+    /// Whether there is a harness at all, with or without a stack of its own.
+    pub has_hooks: bool,
+    pub zone: TimeZone,
+    pub theme: Theme,
+    /// Bytes of container logs to keep.
+    pub log_budget: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            scope: Scope::compose_projects(),
+            harness: None,
+            has_hooks: false,
+            zone: TimeZone::UTC,
+            theme: Theme::new(true),
+            log_budget: DEFAULT_BUDGET,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    Cockpit,
+    Logs,
+    Replays,
+    Diagnostics,
+}
+
+impl Screen {
+    /// In the order in which Tab visits them.
+    pub fn panes(self) -> &'static [Pane] {
+        match self {
+            Self::Cockpit => &[Pane::Containers, Pane::Replays, Pane::Logs, Pane::Output],
+            Self::Logs => &[Pane::Logs],
+            Self::Replays => &[Pane::Replays, Pane::Output],
+            Self::Diagnostics => &[Pane::Diagnostics],
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pane {
+    Containers,
+    Replays,
+    Logs,
+    Output,
+    Diagnostics,
+}
+
+impl Pane {
+    pub fn context(self) -> Context {
+        match self {
+            Self::Containers => Context::Containers,
+            Self::Replays => Context::Replays,
+            Self::Logs => Context::Logs,
+            Self::Output => Context::Output,
+            Self::Diagnostics => Context::Diagnostics,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct State {
+    pub setup: Setup,
+    pub area: Size,
+    pub now: Timestamp,
+
+    pub link: Link,
+    /// When the link last said something, by our clock: what a countdown counts from.
+    pub link_heard: Timestamp,
+    pub tree: Tree,
+    pub samples: BTreeMap<ContainerId, Sample>,
+    pub logs: LogStore,
+    pub replays: Replays,
+    pub outputs: LogStore,
+    pub active: Option<Active>,
+    pub last: Option<Summary>,
+    /// Whether this session booted the harness and has not taken it down.
+    pub booted: bool,
+    pub teardown: Option<Teardown>,
+
+    pub screen: Screen,
+    pub focus: Pane,
+    pub zoom: bool,
+    pub mouse: bool,
+    pub log_pane: Pager,
+    pub output_pane: Pager,
+    pub subject: Subject,
+    pub dialog: Option<Dialog>,
+    pub notice: Option<Notice>,
+    pub quitting: Option<Quitting>,
+
+    pub(super) asked_logs: BTreeSet<SourceId>,
+    pub(super) asked_stats: BTreeSet<ContainerId>,
+    pub(super) interrupted: bool,
+    /// Another turn was asked for and has not come yet.
+    pub(super) working: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub text: String,
+    pub until: Timestamp,
+}
+
+/// What happens when that which is running has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quitting {
+    Leave,
+    TakeDown,
+}
+
+impl State {
+    pub fn new(setup: Setup, area: Size, now: Timestamp) -> Self {
+        let logs = LogStore::new(setup.log_budget);
+        let mut tree = Tree::default();
+        tree.declare(&setup.scope, setup.harness.as_deref());
+        Self {
+            setup,
+            area,
+            now,
+            link: Link::Connecting,
+            link_heard: now,
+            tree,
+            samples: BTreeMap::new(),
+            logs,
+            replays: Replays::default(),
+            outputs: LogStore::new(OUTPUT_BUDGET),
+            active: None,
+            last: None,
+            booted: false,
+            teardown: None,
+            screen: Screen::Cockpit,
+            focus: Pane::Containers,
+            zoom: false,
+            mouse: true,
+            log_pane: Pager::new(Stamps::Time, false),
+            output_pane: Pager::new(Stamps::Off, true),
+            subject: Subject::Selected,
+            dialog: None,
+            notice: None,
+            quitting: None,
+            asked_logs: BTreeSet::new(),
+            asked_stats: BTreeSet::new(),
+            interrupted: false,
+            working: false,
+        }
+    }
+
+    /// Where a key is pressed now.
+    pub fn context(&self) -> Context {
+        match &self.dialog {
+            Some(dialog) => dialog.context(),
+            None => self.focus.context(),
+        }
+    }
+
+    /// How the process ends: by the last run of the session, if there was one.
+    pub fn exit(&self) -> Exit {
+        self.last.as_ref().map_or(Exit::Ok, Exit::of)
+    }
+
+    pub fn notify(&mut self, text: impl Into<String>) {
+        self.notice = Some(Notice {
+            text: text.into(),
+            until: self.now.saturating_add(NOTICE).unwrap_or(self.now),
+        });
+    }
+
+    /// Whether any container of the harness is there.
+    pub fn harness_is_up(&self) -> bool {
+        self.setup
+            .harness
+            .as_deref()
+            .and_then(|name| self.tree.group_named(name))
+            .is_some_and(|group| group.up > 0)
+    }
+}

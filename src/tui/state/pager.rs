@@ -1,0 +1,429 @@
+//! The state of a pane that shows lines: where it stands, and how it shows them.
+//!
+//! A pane that does not follow is anchored to a line, not to a number of lines, so nothing moves
+//! when lines come, come late, or are evicted.
+
+use ratatui::layout::Size;
+
+use super::search::Search;
+use crate::domain::line::SourceId;
+use crate::logs::store::{Content, Entry, LineId, LogStore, Merged};
+use crate::text::sanitize::{StyledText, sanitize};
+use crate::text::width::{rows, width};
+
+/// Of a longer line this much is decoded and drawn; the rest is counted at its end.
+const SHOWN: usize = 64 << 10;
+
+/// Columns of text that a pane keeps before it drops timestamps and names.
+const ENOUGH: usize = 20;
+
+#[derive(Clone, Debug, Default)]
+pub struct Pager {
+    sources: Vec<SourceId>,
+    /// How the sources are called on the screen, in the same order.
+    names: Vec<String>,
+    position: Position,
+    pub wrap: bool,
+    /// First column of text on the screen, where lines are not wrapped.
+    pub column: usize,
+    pub stamps: Stamps,
+    pub search: Option<Search>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Position {
+    #[default]
+    Follow,
+    Paused {
+        top: Place,
+        /// The newest line when it was paused.
+        newest: LineId,
+    },
+}
+
+/// One row of the screen: a line, and which of its wrapped rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub line: LineId,
+    pub row: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamps {
+    #[default]
+    Off,
+    /// Local time to the millisecond.
+    Time,
+    /// Date and time in UTC to the nanosecond.
+    Full,
+}
+
+impl Stamps {
+    pub fn next(self) -> Self {
+        match self {
+            Self::Off => Self::Time,
+            Self::Time => Self::Full,
+            Self::Full => Self::Off,
+        }
+    }
+
+    /// Columns with the space that follows.
+    fn width(self) -> usize {
+        match self {
+            Self::Off => 0,
+            Self::Time => 13,
+            Self::Full => 31,
+        }
+    }
+}
+
+/// Columns before the text of each line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gutter {
+    pub stamp: usize,
+    pub source: usize,
+}
+
+impl Gutter {
+    pub fn width(self) -> usize {
+        self.stamp + self.source
+    }
+}
+
+/// What is drawn of a line's bytes.
+pub fn decode(bytes: &[u8]) -> StyledText {
+    let Some((shown, rest)) = bytes.split_at_checked(SHOWN) else {
+        return sanitize(bytes);
+    };
+    let mut styled = sanitize(shown);
+    if !rest.is_empty() {
+        styled
+            .text
+            .push_str(&format!(" … {} KiB more", rest.len() / 1024 + 1));
+    }
+    styled
+}
+
+impl Pager {
+    pub fn new(stamps: Stamps, wrap: bool) -> Self {
+        Self {
+            stamps,
+            wrap,
+            ..Self::default()
+        }
+    }
+
+    /// Shows these sources, each with its name on the screen. Others than before: from their end.
+    pub fn show(&mut self, sources: Vec<(SourceId, String)>) {
+        let (sources, names) = sources.into_iter().unzip();
+        self.names = names;
+        if self.sources != sources {
+            self.sources = sources;
+            self.position = Position::Follow;
+            self.column = 0;
+            if let Some(search) = &mut self.search {
+                search.restart();
+            }
+        }
+    }
+
+    pub fn sources(&self) -> &[SourceId] {
+        &self.sources
+    }
+
+    /// The place of a source among those shown, and its name.
+    pub fn name(&self, source: &SourceId) -> Option<(usize, &str)> {
+        let index = self.sources.iter().position(|other| other == source)?;
+        Some((index, self.names.get(index)?))
+    }
+
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    pub fn lines<'a>(&self, store: &'a LogStore) -> Merged<'a> {
+        store.merged(&self.sources)
+    }
+
+    pub fn is_following(&self) -> bool {
+        self.position == Position::Follow
+    }
+
+    /// Lines that came since the pane was paused.
+    pub fn behind(&self, store: &LogStore) -> usize {
+        match self.position {
+            Position::Follow => 0,
+            Position::Paused { newest, .. } => {
+                let lines = self.lines(store);
+                let known = lines.rank(newest) + usize::from(store.holds(newest));
+                lines.len().saturating_sub(known)
+            }
+        }
+    }
+
+    /// What stands before each line in a pane of this width. A pane that would have no room left
+    /// for the text goes without.
+    pub fn gutter(&self, columns: usize) -> Gutter {
+        let mut gutter = Gutter {
+            stamp: self.stamps.width(),
+            source: 0,
+        };
+        if self.sources.len() > 1 {
+            let longest = self.names.iter().map(|name| width(name)).max();
+            gutter.source = longest.unwrap_or(0).min(16).min(columns / 4) + 1;
+        }
+        if gutter.width() + ENOUGH > columns {
+            gutter.stamp = 0;
+        }
+        if gutter.width() + ENOUGH > columns {
+            gutter.source = 0;
+        }
+        gutter
+    }
+
+    fn text_columns(&self, size: Size) -> usize {
+        let columns = usize::from(size.width);
+        columns - self.gutter(columns).width().min(columns)
+    }
+
+    fn rows_of(&self, entry: &Entry<'_>, columns: usize) -> usize {
+        match entry.content {
+            Content::Line { bytes, .. } if self.wrap => rows(&decode(bytes).text, columns).len(),
+            _ => 1,
+        }
+    }
+
+    /// The rows on a screen of this size, from the top.
+    pub fn window(&self, store: &LogStore, size: Size) -> Vec<Place> {
+        let height = usize::from(size.height);
+        let columns = self.text_columns(size);
+        let lines = self.lines(store);
+        let mut places = Vec::with_capacity(height);
+        if let Position::Paused { top, .. } = self.position {
+            for entry in lines.forward(top.line) {
+                let skipped = if entry.id == top.line { top.row } else { 0 };
+                let count = self.rows_of(&entry, columns);
+                let from = skipped.min(count - 1);
+                places.extend((from..count).map(|row| Place {
+                    line: entry.id,
+                    row,
+                }));
+                if places.len() >= height {
+                    break;
+                }
+            }
+            places.truncate(height);
+        }
+        // Following fills from the end; so does a pane that has grown beyond its last line.
+        let missing = height - places.len();
+        if missing > 0 {
+            let above = match places.first() {
+                Some(first) => self.above(&lines, *first, missing, columns),
+                None => {
+                    let walk = lines.backward_from_end();
+                    self.collect_back(walk, missing, columns)
+                }
+            };
+            places.splice(0..0, above);
+        }
+        places
+    }
+
+    /// Up to `count` rows that stand before a place.
+    fn above(&self, lines: &Merged<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
+        let of_line = (0..place.row).map(|row| Place { row, ..place });
+        let mut above = Vec::new();
+        if place.row < count {
+            above = self.collect_back(lines.backward(place.line), count - place.row, columns);
+        }
+        above.extend(of_line.skip(place.row.saturating_sub(count)));
+        above
+    }
+
+    fn collect_back<'a>(
+        &self,
+        walk: impl Iterator<Item = Entry<'a>>,
+        count: usize,
+        columns: usize,
+    ) -> Vec<Place> {
+        let mut back = Vec::new();
+        for entry in walk {
+            if back.len() >= count {
+                break;
+            }
+            let rows = self.rows_of(&entry, columns);
+            back.extend((0..rows).rev().map(|row| Place {
+                line: entry.id,
+                row,
+            }));
+        }
+        back.truncate(count);
+        back.reverse();
+        back
+    }
+
+    /// Moves by rows of the screen; up is negative. Going up pauses, reaching the end follows.
+    pub fn scroll(&mut self, store: &LogStore, size: Size, by: isize) {
+        let lines = self.lines(store);
+        let columns = self.text_columns(size);
+        let window = self.window(store, size);
+        let Some(first) = window.first().copied() else {
+            return;
+        };
+        let count = by.unsigned_abs();
+        let top = if by < 0 {
+            let above = self.above(&lines, first, count, columns);
+            above.first().copied().unwrap_or(first)
+        } else if self.is_following() {
+            return;
+        } else {
+            let wanted = count.saturating_add(usize::from(size.height));
+            let below = self.below(&lines, first, wanted.saturating_add(1), columns);
+            if below.len() <= wanted {
+                self.position = Position::Follow;
+                return;
+            }
+            below.get(count).copied().unwrap_or(first)
+        };
+        self.pause_at(store, size, top);
+    }
+
+    /// Up to `count` rows from a place on.
+    fn below(&self, lines: &Merged<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
+        let mut below = Vec::new();
+        for entry in lines.forward(place.line) {
+            let from = if entry.id == place.line { place.row } else { 0 };
+            let rows = self.rows_of(&entry, columns);
+            below.extend((from..rows).map(|row| Place {
+                line: entry.id,
+                row,
+            }));
+            if below.len() >= count {
+                break;
+            }
+        }
+        below.truncate(count);
+        below
+    }
+
+    /// Stays with this row at the top; where all lines fit on the screen there is nothing to
+    /// pause.
+    fn pause_at(&mut self, store: &LogStore, size: Size, top: Place) {
+        let lines = self.lines(store);
+        let Some(last) = lines.last() else { return };
+        let newest = match self.position {
+            Position::Paused { newest, .. } => newest,
+            Position::Follow => last,
+        };
+        let height = usize::from(size.height);
+        let all = lines.first().map(|line| Place { line, row: 0 });
+        let columns = self.text_columns(size);
+        let fits =
+            all.is_some_and(|all| self.below(&lines, all, height + 1, columns).len() <= height);
+        self.position = if fits {
+            Position::Follow
+        } else {
+            Position::Paused { top, newest }
+        };
+    }
+
+    pub fn to_top(&mut self, store: &LogStore, size: Size) {
+        if let Some(line) = self.lines(store).first() {
+            self.pause_at(store, size, Place { line, row: 0 });
+        }
+    }
+
+    pub fn follow(&mut self) {
+        self.position = Position::Follow;
+    }
+
+    /// Brings a line into sight, a third down the screen, and its first match from the side.
+    pub fn reveal(&mut self, store: &LogStore, size: Size, line: LineId) {
+        let mut top = Place { line, row: 0 };
+        let columns = self.text_columns(size);
+        if let Some((text, at)) = self.first_match(store, line) {
+            let start = width(&text[..at]);
+            if self.wrap {
+                let rows = rows(&text, columns);
+                top.row = rows.partition_point(|row| row.end <= at);
+            } else if start < self.column || start + 10 > self.column + columns {
+                self.column = start.saturating_sub(columns / 2);
+            }
+        }
+        if self.window(store, size).contains(&top) {
+            return;
+        }
+        let lines = self.lines(store);
+        let third = usize::from(size.height) / 3;
+        let above = self.above(&lines, top, third, columns);
+        self.pause_at(store, size, above.first().copied().unwrap_or(top));
+    }
+
+    /// A line's text and where its first match starts in it.
+    fn first_match(&self, store: &LogStore, line: LineId) -> Option<(String, usize)> {
+        let Content::Line { bytes, .. } = store.get(line)?.content else {
+            return None;
+        };
+        let text = decode(bytes).text;
+        let start = self.search.as_ref()?.matcher().ranges(&text).next()?.start;
+        Some((text, start))
+    }
+
+    /// Scrolls sideways, as far as the lines on the screen reach.
+    pub fn sideways(&mut self, store: &LogStore, size: Size, by: isize) {
+        if self.wrap {
+            return;
+        }
+        let widest = self
+            .window(store, size)
+            .iter()
+            .filter_map(|place| match store.get(place.line)?.content {
+                Content::Line { bytes, .. } => Some(width(&decode(bytes).text)),
+                Content::Mark(_) => None,
+            })
+            .max()
+            .unwrap_or(0);
+        let furthest = widest.saturating_sub(self.text_columns(size));
+        let limit = furthest.max(if by < 0 { self.column } else { 0 });
+        self.column = self.column.saturating_add_signed(by).min(limit);
+    }
+
+    /// Goes to the next match, or the one before; from the end of the screen's lines if there was
+    /// none yet. Says whether there is one.
+    pub fn next_hit(&mut self, store: &LogStore, size: Size, forward: bool) -> bool {
+        let Some(search) = &self.search else {
+            return false;
+        };
+        let hit = match search.current {
+            Some(current) if forward => search.after(current).or_else(|| search.first()),
+            Some(current) => search.before(current).or_else(|| search.last()),
+            None => self.nearest_hit(search, store, size),
+        };
+        let Some(hit) = hit else { return false };
+        if let Some(search) = &mut self.search {
+            search.current = Some(hit);
+        }
+        self.reveal(store, size, hit);
+        true
+    }
+
+    /// The last match on the screen or before it, else the first one after it.
+    fn nearest_hit(&self, search: &Search, store: &LogStore, size: Size) -> Option<LineId> {
+        let bottom = self.window(store, size).last()?.line;
+        search.at_or_before(bottom).or_else(|| search.after(bottom))
+    }
+
+    /// The lines on the screen as text, each once.
+    pub fn visible_text(&self, store: &LogStore, size: Size) -> String {
+        let mut lines: Vec<LineId> = self.window(store, size).iter().map(|p| p.line).collect();
+        lines.dedup();
+        let mut text = String::new();
+        for line in lines {
+            if let Some(Content::Line { bytes, .. }) = store.get(line).map(|entry| entry.content) {
+                text.push_str(&sanitize(bytes).text);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,390 @@
+//! Carrying out the commands of the keymap.
+
+use crate::logs::store::LogStore;
+use crate::tui::effect::{Effect, Job};
+use crate::tui::keymap::Command;
+use crate::tui::state::dialog::Dialog;
+use crate::tui::state::pager::Pager;
+use crate::tui::state::run::Subject;
+use crate::tui::state::search::Search;
+use crate::tui::state::tree::Row;
+use crate::tui::state::{Pane, Screen, State, cursor::Cursor};
+use ratatui::layout::Size;
+
+use super::{current_layout, dialogs, run};
+
+/// Columns of one step sideways.
+const SIDEWAYS: isize = 8;
+
+pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+    match command {
+        Command::Interrupt => dialogs::interrupt(state, effects),
+        Command::Quit => dialogs::quit(state, effects),
+        Command::LeaveUp => dialogs::leave(state, effects),
+        Command::TakeDown => dialogs::take_down(state, effects),
+        Command::Suspend => effects.push(Effect::Suspend),
+        Command::Redraw => effects.push(Effect::Redraw),
+        Command::Help => state.dialog = Some(Dialog::Help { top: 0 }),
+        Command::Palette => {
+            state.dialog = Some(Dialog::Palette {
+                input: tui_input::Input::default(),
+                cursor: Cursor::default(),
+            });
+        }
+        Command::Back => back(state),
+        Command::Confirm => dialogs::confirm(state, effects),
+        Command::Cockpit => go(state, Screen::Cockpit),
+        Command::Logs => go(state, Screen::Logs),
+        Command::Replays => go(state, Screen::Replays),
+        Command::Diagnostics => go(state, Screen::Diagnostics),
+        Command::NextPane => cycle(state, 1),
+        Command::PreviousPane => cycle(state, -1),
+        Command::Zoom => state.zoom = !state.zoom,
+        Command::Mouse => {
+            state.mouse = !state.mouse;
+            effects.push(Effect::SetMouse(state.mouse));
+            state.notify(if state.mouse {
+                "the mouse is tackroom's again"
+            } else {
+                "the mouse is the terminal's: select text as usual; M takes it back"
+            });
+        }
+        Command::Up | Command::PreviousItem => scroll(state, Amount::Rows(-1)),
+        Command::Down | Command::NextItem => scroll(state, Amount::Rows(1)),
+        Command::PageUp => scroll(state, Amount::Pages(-1)),
+        Command::PageDown => scroll(state, Amount::Pages(1)),
+        Command::Top => scroll(state, Amount::Start),
+        Command::Bottom => scroll(state, Amount::End),
+        Command::Left => sideways(state, -1),
+        Command::Right => sideways(state, 1),
+        Command::Open => open(state),
+        Command::Mark => match state.focus {
+            Pane::Containers => {
+                state.tree.toggle_mark();
+                if matches!(state.tree.selected(), Some(Row::Container { .. })) {
+                    state.tree.cursor.by(1);
+                }
+            }
+            Pane::Replays => {
+                state.replays.toggle_mark();
+                state.replays.cursor.by(1);
+                run::user_moved(state);
+            }
+            _ => {}
+        },
+        Command::Details => {
+            if let Some(container) = state.tree.selected_container() {
+                let source = crate::tui::state::tree::source_of(container);
+                state.dialog = Some(Dialog::Details { source, top: 0 });
+            } else {
+                state.notify("select a container to see its details");
+            }
+        }
+        Command::Copy => copy(state, effects),
+        Command::Follow => {
+            if let Some((pane, ..)) = pager(state) {
+                pane.follow();
+            }
+        }
+        Command::Search => dialogs::open_search(state),
+        Command::NextHit => next_hit(state, true),
+        Command::PreviousHit => next_hit(state, false),
+        Command::Wrap => {
+            if let Some((pane, ..)) = pager(state) {
+                pane.wrap = !pane.wrap;
+                pane.column = 0;
+            }
+        }
+        Command::Stamps => {
+            if let Some((pane, ..)) = pager(state) {
+                pane.stamps = pane.stamps.next();
+            }
+        }
+        Command::Run => run_chosen(state, effects),
+        Command::RunAll => {
+            if shown(state, &[Pane::Replays, Pane::Output], "a runs every replay") {
+                let all = state.replays.all();
+                run::run(state, all, effects);
+            }
+        }
+        Command::RerunFailed => {
+            if shown(
+                state,
+                &[Pane::Replays, Pane::Output],
+                "f runs again what failed",
+            ) {
+                let failed = state.replays.failed();
+                if failed.is_empty() {
+                    state.notify("nothing has failed");
+                } else {
+                    run::run(state, failed, effects);
+                }
+            }
+        }
+        Command::Stop => run::stop(state, effects),
+        Command::Reload => {
+            effects.push(Effect::Discover);
+            state.notify("looking for replays");
+        }
+        Command::Boot => lifecycle(state, Job::Up, "u boots the harness", effects),
+        Command::Seed => lifecycle(state, Job::Seed, "s seeds the harness", effects),
+        Command::Teardown => dialogs::open_teardown(state, effects),
+    }
+}
+
+/// Whether one of the panes is on the screen, so that a key does not act on what nobody sees.
+/// If none is, the first one is brought there, and the key has to be pressed again.
+fn shown(state: &mut State, panes: &[Pane], what: &str) -> bool {
+    let layout = current_layout(state);
+    if panes.iter().any(|pane| layout.shows(*pane)) {
+        return true;
+    }
+    let Some(pane) = panes.first() else {
+        return false;
+    };
+    if !state.screen.panes().contains(pane) {
+        state.screen = Screen::Cockpit;
+    }
+    state.zoom = false;
+    state.focus = *pane;
+    state.notify(format!("{what}: press it again"));
+    false
+}
+
+fn lifecycle(state: &mut State, job: Job, what: &str, effects: &mut Vec<Effect>) {
+    if !state.setup.has_hooks {
+        state.notify("no [harness] is configured; tackroom init writes a commented file");
+    } else if shown(
+        state,
+        &[Pane::Containers, Pane::Replays, Pane::Output],
+        what,
+    ) {
+        run::start(state, job, effects);
+    }
+}
+
+fn run_chosen(state: &mut State, effects: &mut Vec<Effect>) {
+    let names = match (state.focus, &state.subject) {
+        (Pane::Output, Subject::Step(_)) => {
+            state.notify("this is the output of a step, not of a replay");
+            return;
+        }
+        (Pane::Output, Subject::Selected) => {
+            let selected = state.replays.selected();
+            selected
+                .map(|replay| replay.name.clone())
+                .into_iter()
+                .collect()
+        }
+        _ => state.replays.chosen(),
+    };
+    run::run(state, names, effects);
+}
+
+fn go(state: &mut State, screen: Screen) {
+    state.screen = screen;
+    state.zoom = false;
+    if !screen.panes().contains(&state.focus) {
+        state.focus = screen.panes().first().copied().unwrap_or(state.focus);
+    }
+}
+
+fn cycle(state: &mut State, by: isize) {
+    let panes = state.screen.panes();
+    let at = panes
+        .iter()
+        .position(|pane| *pane == state.focus)
+        .unwrap_or(0);
+    let len = panes.len() as isize;
+    let next = (at as isize + by).rem_euclid(len.max(1)) as usize;
+    if let Some(pane) = panes.get(next) {
+        state.focus = *pane;
+    }
+}
+
+fn back(state: &mut State) {
+    if state.dialog.is_some() {
+        dialogs::close(state);
+        return;
+    }
+    if let Some((pane, ..)) = pager(state)
+        && pane.search.take().is_some()
+    {
+        return;
+    }
+    if state.zoom {
+        state.zoom = false;
+        return;
+    }
+    let had_marks = match state.focus {
+        Pane::Containers => state.tree.clear_marks(),
+        Pane::Replays => state.replays.clear_marks(),
+        _ => false,
+    };
+    if had_marks {
+        return;
+    }
+    match (state.screen, state.focus) {
+        (Screen::Cockpit, Pane::Logs) => state.focus = Pane::Containers,
+        (Screen::Cockpit | Screen::Replays, Pane::Output) => state.focus = Pane::Replays,
+        (Screen::Cockpit, _) => {}
+        _ => go(state, Screen::Cockpit),
+    }
+}
+
+fn open(state: &mut State) {
+    match (state.focus, state.tree.selected()) {
+        (Pane::Containers, Some(Row::Group(_))) => {
+            let folded = state
+                .tree
+                .selected_group()
+                .is_some_and(|group| state.tree.is_folded(group));
+            state.tree.fold(!folded);
+        }
+        (Pane::Containers, Some(Row::Container { .. })) => state.focus = Pane::Logs,
+        (Pane::Replays, _) if state.replays.selected().is_some() => {
+            state.subject = Subject::Selected;
+            state.focus = Pane::Output;
+        }
+        _ => {}
+    }
+}
+
+/// The focused text pane with its lines and its size.
+pub(super) fn pager(state: &mut State) -> Option<(&mut Pager, &LogStore, Size)> {
+    let size = current_layout(state).size(state.focus);
+    match state.focus {
+        Pane::Logs => Some((&mut state.log_pane, &state.logs, size)),
+        Pane::Output => Some((&mut state.output_pane, &state.outputs, size)),
+        _ => None,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Amount {
+    Rows(isize),
+    Pages(isize),
+    Start,
+    End,
+}
+
+impl Amount {
+    fn rows(self, page: usize) -> isize {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Pages(pages) => pages * isize::try_from(page.max(1)).unwrap_or(1),
+            Self::Start => -isize::MAX,
+            Self::End => isize::MAX,
+        }
+    }
+}
+
+fn scroll(state: &mut State, amount: Amount) {
+    let layout = current_layout(state);
+    let page = |height: u16| usize::from(height).saturating_sub(1);
+    if let Some(dialog) = &mut state.dialog {
+        let rows = amount.rows(page(layout.dialog_inner().height));
+        match dialog {
+            Dialog::Help { top } | Dialog::Details { top, .. } => {
+                *top = top.saturating_add_signed(rows);
+            }
+            Dialog::Palette { cursor, .. } => cursor.by(rows),
+            Dialog::Teardown => {
+                if let Some(teardown) = &mut state.teardown {
+                    teardown.top = teardown.top.saturating_add_signed(rows);
+                }
+            }
+            Dialog::Search { .. } | Dialog::Quit => {}
+        }
+        return;
+    }
+    let rows = amount.rows(page(layout.size(state.focus).height));
+    match state.focus {
+        Pane::Containers => state.tree.cursor.by(rows),
+        Pane::Replays => {
+            state.replays.cursor.by(rows);
+            run::user_moved(state);
+        }
+        Pane::Logs | Pane::Output => {
+            if let Some((pane, store, size)) = pager(state) {
+                match amount {
+                    Amount::Start => pane.to_top(store, size),
+                    Amount::End => pane.follow(),
+                    Amount::Rows(_) | Amount::Pages(_) => pane.scroll(store, size, rows),
+                }
+            }
+        }
+        Pane::Diagnostics => {}
+    }
+}
+
+fn sideways(state: &mut State, by: isize) {
+    if state.focus == Pane::Containers {
+        state.tree.fold(by < 0);
+    } else if let Some((pane, store, size)) = pager(state) {
+        if pane.wrap {
+            state.notify("long lines are wrapped; w scrolls them sideways instead");
+        } else {
+            pane.sideways(store, size, by * SIDEWAYS);
+        }
+    }
+}
+
+fn next_hit(state: &mut State, forward: bool) {
+    let Some((pane, store, size)) = pager(state) else {
+        return;
+    };
+    if pane.search.is_none() {
+        state.notify("nothing is searched; / starts");
+    } else if !pane.next_hit(store, size, forward) {
+        let done = pane.search.as_ref().is_some_and(Search::is_done);
+        state.notify(if done {
+            "no line matches"
+        } else {
+            "still searching"
+        });
+    }
+}
+
+fn copy(state: &mut State, effects: &mut Vec<Effect>) {
+    let text = match state.focus {
+        Pane::Containers => match state.tree.selected_container() {
+            Some(container) => container.name.clone(),
+            None => state
+                .tree
+                .selected_group()
+                .map_or_else(String::new, |group| group.name.to_string()),
+        },
+        Pane::Replays => state.replays.selected().map_or_else(String::new, |replay| {
+            format!("tackroom run {}", quoted(replay.name.as_str()))
+        }),
+        _ => match pager(state) {
+            Some((pane, store, size)) => pane.visible_text(store, size),
+            None => String::new(),
+        },
+    };
+    if text.is_empty() {
+        state.notify("there is nothing to copy");
+        return;
+    }
+    let lines = text.lines().count();
+    state.notify(if lines > 1 {
+        format!("{lines} lines copied")
+    } else {
+        format!(
+            "copied: {}",
+            crate::text::sanitize::sanitize_plain(text.trim_end())
+        )
+    });
+    effects.push(Effect::Copy(text));
+}
+
+/// For a shell.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,391 @@
+//! The tree of containers.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::draw::{Row, Title, age, clock, memory, pane, prose};
+use crate::domain::container::{Container, Health, State as Run};
+use crate::domain::link::Link;
+use crate::domain::scope::Placement;
+use crate::text::sanitize::sanitize_plain;
+use crate::text::width::width;
+use crate::tui::layout::PaneArea;
+use crate::tui::state::State;
+use crate::tui::state::tree::{self, Group, source_of};
+use crate::tui::theme::{Role, Theme};
+
+/// Where a container's name starts.
+const INDENT: usize = 6;
+const WORD: usize = 10;
+const AGE: usize = 4;
+const CPU: usize = 6;
+const MEMORY: usize = 5;
+/// What a name keeps where there is not room for everything.
+const SHORT: usize = 16;
+
+/// The columns that fit, in columns of the screen; nothing for one that does not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Columns {
+    name: usize,
+    word: usize,
+    age: usize,
+    cpu: usize,
+    memory: usize,
+    badges: usize,
+    ports: usize,
+}
+
+pub(super) fn draw(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
+    let theme = state.setup.theme;
+    pane(buffer, area, &title(state), focused, theme);
+    let inner = area.inner;
+    let rows = state.tree.rows();
+    let visible: Vec<(usize, &tree::Row)> = rows
+        .iter()
+        .enumerate()
+        .skip(state.tree.cursor.top())
+        .take(usize::from(inner.height))
+        .collect();
+    let columns = columns(state, &visible, usize::from(inner.width));
+    for (index, (at, row)) in visible.iter().enumerate() {
+        let selected = *at == state.tree.cursor.at();
+        let mut line = Row::new(buffer, inner, index);
+        line.text(
+            if selected { "›" } else { " " },
+            theme.style(Role::IdleCursor),
+        );
+        match row {
+            tree::Row::Group(index) => {
+                if let Some(group) = state.tree.group(*index) {
+                    draw_group(state, group, columns, &mut line);
+                }
+            }
+            tree::Row::Container { container, .. } => {
+                if let Some(container) = state.tree.containers().get(*container) {
+                    draw_container(state, container, columns, &mut line);
+                }
+            }
+        }
+        let whole = Rect {
+            y: inner.y + index as u16,
+            height: 1,
+            ..inner
+        };
+        if matches!(state.link, Link::Lost { .. }) {
+            buffer.set_style(whole, theme.style(Role::Muted));
+        }
+        if selected && focused {
+            buffer.set_style(whole, theme.style(Role::Cursor));
+        }
+    }
+    hint(state, inner, visible.len(), buffer);
+}
+
+fn title(state: &State) -> Title<'static> {
+    let mut parts = Vec::new();
+    match &state.link {
+        Link::Lost { since, .. } => {
+            let since = clock(*since, &state.setup.zone);
+            parts.push((format!("stale: as of {since}"), Role::Bad));
+        }
+        Link::Connecting if !state.tree.heard() => {
+            parts.push(("connecting".to_owned(), Role::Busy));
+        }
+        Link::Connecting | Link::Up(_) => {}
+    }
+    if state.tree.marks() > 0 {
+        parts.push((format!("{} marked", state.tree.marks()), Role::Strong));
+    }
+    let families: Vec<String> = state
+        .setup
+        .scope
+        .families
+        .iter()
+        .map(|family| sanitize_plain(&family.to_string()).into_owned())
+        .collect();
+    if !families.is_empty() {
+        parts.push((families.join(", "), Role::Muted));
+    }
+    Title {
+        name: "Containers",
+        parts,
+    }
+}
+
+fn columns(state: &State, visible: &[(usize, &tree::Row)], room: usize) -> Columns {
+    let containers: Vec<&Container> = visible
+        .iter()
+        .filter_map(|(_, row)| match row {
+            tree::Row::Container { container, .. } => state.tree.containers().get(*container),
+            tree::Row::Group(_) => None,
+        })
+        .collect();
+    let groups = visible.iter().filter_map(|(_, row)| match row {
+        tree::Row::Group(index) => state
+            .tree
+            .group(*index)
+            .map(|g| width(&g.name).saturating_sub(2)),
+        tree::Row::Container { .. } => None,
+    });
+    let longest = |of: &dyn Fn(&Container) -> String| {
+        let widths = containers.iter().map(|container| width(&of(container)));
+        widths.max().unwrap_or(0)
+    };
+    let names = longest(&|container| container.title().to_owned()).max(groups.max().unwrap_or(0));
+    let badges = longest(&|container| badges(state, container).join(", "));
+    let badges = badges.min(30);
+    let room = room.saturating_sub(INDENT);
+    // A long name gives way to the columns, but not below what still tells it from others.
+    let rest = WORD + AGE + CPU + MEMORY + 4 + badges + usize::from(badges > 0);
+    let name = names.min(room.saturating_sub(rest).max(SHORT)).min(room);
+    let mut left = room - name;
+    let mut columns = Columns {
+        name,
+        word: take(&mut left, WORD),
+        age: take(&mut left, AGE),
+        badges: take(&mut left, badges),
+        cpu: take(&mut left, CPU),
+        ..Columns::default()
+    };
+    if columns.cpu > 0 {
+        columns.memory = take(&mut left, MEMORY);
+        let wanted = longest(&|container| ports(container)).min(left.saturating_sub(1));
+        if wanted >= 5 {
+            columns.ports = take(&mut left, wanted);
+        }
+    }
+    columns
+}
+
+/// So many columns and a gap before them, or nothing.
+fn take(left: &mut usize, wanted: usize) -> usize {
+    if wanted == 0 || wanted >= *left {
+        return 0;
+    }
+    *left -= wanted + 1;
+    wanted
+}
+
+fn draw_group(state: &State, group: &Group, columns: Columns, line: &mut Row<'_>) {
+    let theme = state.setup.theme;
+    let triangle = if state.tree.is_folded(group) {
+        "▸"
+    } else {
+        "▾"
+    };
+    let count = match (group.len(), group.up) {
+        (0, _) => "nothing up".to_owned(),
+        (all, up) if all == up => format!("{up} up"),
+        (all, up) => format!("{up}/{all} up"),
+    };
+    let name = sanitize_plain(&group.name);
+    line.skip(1)
+        .text(triangle, theme.style(Role::Muted))
+        .skip(1)
+        .cell(&name, columns.name + 2, theme.style(Role::Strong))
+        .skip(1)
+        .cell(&count, WORD, theme.style(Role::Text))
+        .skip(1)
+        .text(group.kind.word(), theme.style(kind_role(group)));
+}
+
+fn kind_role(group: &Group) -> Role {
+    match group.kind {
+        tree::GroupKind::Harness(_) => Role::Busy,
+        tree::GroupKind::Stack(crate::domain::scope::Protection::Removable) => Role::Text,
+        _ => Role::Muted,
+    }
+}
+
+fn draw_container(state: &State, container: &Container, columns: Columns, line: &mut Row<'_>) {
+    let theme = state.setup.theme;
+    let marked = state.tree.is_marked(&source_of(container));
+    let (symbol, role) = symbol(container);
+    let plain = theme.style(Role::Text);
+    let title = sanitize_plain(container.title());
+    line.text(if marked { "*" } else { " " }, theme.style(Role::Strong))
+        .skip(2)
+        .text(symbol, theme.style(role))
+        .skip(1)
+        .cell(&title, columns.name, plain);
+    let gap = |line: &mut Row<'_>, columns: usize| {
+        line.skip(usize::from(columns > 0));
+    };
+    gap(line, columns.word);
+    line.cell(&word(container), columns.word, theme.style(role));
+    gap(line, columns.age);
+    line.number(&age(state.now, age_of(container)), columns.age, plain);
+    let sample = state.samples.get(&container.id);
+    let cpu = sample.and_then(|sample| sample.cpu_percent);
+    gap(line, columns.cpu);
+    let cpu = cpu.map_or_else(String::new, |cpu| format!("{cpu:.1}%"));
+    line.number(&cpu, columns.cpu, plain);
+    gap(line, columns.memory);
+    let used = sample.map_or_else(String::new, |sample| memory(sample.memory));
+    line.number(&used, columns.memory, plain);
+    gap(line, columns.badges);
+    let badges = badges(state, container).join(", ");
+    line.cell(&badges, columns.badges, theme.style(Role::Warning));
+    gap(line, columns.ports);
+    line.cell(&ports(container), columns.ports, theme.style(Role::Muted));
+}
+
+/// One character per state, none of which needs its colour.
+pub(super) fn symbol(container: &Container) -> (&'static str, Role) {
+    match (container.state, container.health) {
+        (Run::Running, Some(Health::Unhealthy)) => ("▲", Role::Bad),
+        (Run::Running, Some(Health::Starting)) => ("◐", Role::Busy),
+        (Run::Running, _) => ("●", Role::Good),
+        (Run::Created, _) => ("○", Role::Text),
+        (Run::Paused, _) => ("‖", Role::Warning),
+        (Run::Restarting, _) => ("↻", Role::Warning),
+        (Run::Removing, _) => ("−", Role::Muted),
+        (Run::Exited, _) if exit_code(container) == Some(0) => ("□", Role::Muted),
+        (Run::Exited, _) => ("✖", Role::Bad),
+        (Run::Dead, _) => ("†", Role::Bad),
+        (Run::Unknown, _) => ("?", Role::Warning),
+    }
+}
+
+/// Its health, or its state in one or two words.
+pub(super) fn word(container: &Container) -> String {
+    match (container.state, container.health) {
+        (Run::Running, Some(health)) => health.word().to_owned(),
+        (Run::Running, None) => "up".to_owned(),
+        (Run::Exited, _) => {
+            exit_code(container).map_or_else(|| "exited".to_owned(), |code| format!("exit {code}"))
+        }
+        (state, _) => state.word().to_owned(),
+    }
+}
+
+/// An inspect knows it; before one, the engine's own words do: `Exited (137) 2 minutes ago`.
+fn exit_code(container: &Container) -> Option<i64> {
+    container
+        .detail
+        .as_ref()
+        .and_then(|detail| detail.exit_code)
+        .or_else(|| {
+            let rest = container.status.strip_prefix("Exited (")?;
+            rest.split(')').next()?.parse().ok()
+        })
+}
+
+fn age_of(container: &Container) -> jiff::Timestamp {
+    let detail = container.detail.as_ref();
+    let since = if container.state.is_alive() {
+        detail.and_then(|detail| detail.started)
+    } else {
+        detail.and_then(|detail| detail.finished)
+    };
+    since.unwrap_or(container.created)
+}
+
+/// What is wrong with it, in words.
+pub(super) fn badges(state: &State, container: &Container) -> Vec<String> {
+    let mut badges = Vec::new();
+    if let Placement::Several(names) = state.setup.scope.place(&container.labels) {
+        badges.push(if names.len() == 2 {
+            "two stacks".to_owned()
+        } else {
+            format!("{} stacks", names.len())
+        });
+    }
+    if state.tree.is_out_of_memory(container) {
+        badges.push("OOM".to_owned());
+    }
+    let detail = container.detail.as_ref();
+    if let Some(restarts) = detail.map(|detail| detail.restart_count).filter(|n| *n > 0) {
+        badges.push(format!("{restarts} restarts"));
+    }
+    if detail.is_some_and(|detail| detail.error.is_some()) {
+        badges.push("start failed".to_owned());
+    }
+    badges
+}
+
+fn ports(container: &Container) -> String {
+    let ports = container.published_ports();
+    let ports: Vec<String> = ports.iter().map(|port| format!(":{port}")).collect();
+    ports.join(" ")
+}
+
+/// What can be done where there is nothing, in the room below the list.
+fn hint(state: &State, inner: Rect, used: usize, buffer: &mut Buffer) {
+    let theme: Theme = state.setup.theme;
+    let Some(text) = hint_text(state) else { return };
+    let columns = usize::from(inner.width).saturating_sub(4);
+    for (index, line) in prose(&text, columns).iter().enumerate() {
+        let blank = usize::from(used > 0 && usize::from(inner.height) > used + 2);
+        Row::new(buffer, inner, used + blank + index)
+            .skip(2)
+            .text(line, theme.style(Role::Muted));
+    }
+}
+
+fn hint_text(state: &State) -> Option<String> {
+    if state.active.is_some() {
+        return None;
+    }
+    match &state.link {
+        Link::Connecting if !state.tree.heard() => {
+            return Some("waiting for the engine's answer".to_owned());
+        }
+        Link::Lost { cause, .. } if !state.tree.heard() => {
+            return Some(format!(
+                "the engine does not answer: {}",
+                sanitize_plain(cause)
+            ));
+        }
+        _ => {}
+    }
+    if state.setup.harness.is_some() {
+        return (!state.harness_is_up()).then(|| {
+            "nothing is up · u boots the harness · a boots it and runs every replay".to_owned()
+        });
+    }
+    let empty = state.tree.rows().is_empty();
+    empty.then(|| {
+        "no container is in the scope · tackroom init writes a commented tackroom.toml".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_state_has_a_symbol_and_a_word_of_its_own() {
+        let mut seen = BTreeSet::new();
+        let mut container = crate::tui::fixtures::container("a", &[]);
+        let states = [
+            (Run::Created, None),
+            (Run::Running, None),
+            (Run::Running, Some(Health::Starting)),
+            (Run::Running, Some(Health::Unhealthy)),
+            (Run::Paused, None),
+            (Run::Restarting, None),
+            (Run::Removing, None),
+            (Run::Exited, None),
+            (Run::Dead, None),
+            (Run::Unknown, None),
+        ];
+        for (state, health) in states {
+            (container.state, container.health) = (state, health);
+            let (symbol, _) = symbol(&container);
+            assert_eq!(width(symbol), 1, "{symbol}");
+            assert!(width(&word(&container)) <= WORD);
+            assert!(seen.insert((symbol, word(&container))));
+        }
+        assert_eq!(
+            seen.iter().map(|(s, _)| s).collect::<BTreeSet<_>>().len(),
+            states.len()
+        );
+        container.state = Run::Exited;
+        container.status = "Exited (0) 2 minutes ago".to_owned();
+        assert_eq!(symbol(&container).0, "□");
+        container.status = "Exited (137) 2 minutes ago".to_owned();
+        assert_eq!(word(&container), "exit 137");
+    }
+}

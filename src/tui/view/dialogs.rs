@@ -1,0 +1,274 @@
+//! Drawing what lies over the panes.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use tui_input::Input;
+
+use super::details::{self, LABEL};
+use super::draw::{Row, dialog, prose};
+use super::help::{self, HelpLine};
+use super::teardown;
+use crate::text::sanitize::sanitize_plain;
+use crate::text::width::width;
+use crate::tui::layout::Layout;
+use crate::tui::state::dialog::{Dialog, offers};
+use crate::tui::state::run::{Stage, What};
+use crate::tui::state::{Pane, State};
+use crate::tui::theme::Role;
+
+pub(super) fn draw(state: &State, layout: &Layout, area: Rect, frame: &mut Frame<'_>) {
+    let Some(open) = &state.dialog else { return };
+    let inner = layout.dialog_inner();
+    match open {
+        Dialog::Help { top } => draw_help(state, area, inner, *top, frame),
+        Dialog::Details { source, top } => {
+            let theme = state.setup.theme;
+            let name = sanitize_plain(&source.0);
+            dialog(frame.buffer_mut(), area, &name, theme);
+            let lines = details::lines(state, source, usize::from(inner.width));
+            for (index, (label, value)) in visible(&lines, *top, inner).enumerate() {
+                Row::new(frame.buffer_mut(), inner, index)
+                    .cell(label, LABEL, theme.style(Role::Muted))
+                    .text(value, theme.style(Role::Text));
+            }
+        }
+        Dialog::Palette { input, cursor } => {
+            draw_palette(state, area, inner, input, cursor.at(), cursor.top(), frame);
+        }
+        Dialog::Search { pane, input, .. } => draw_search(state, area, *pane, input, frame),
+        Dialog::Teardown => draw_teardown(state, area, inner, frame),
+        Dialog::Quit => draw_quit(state, area, inner, frame),
+    }
+}
+
+fn visible<T>(lines: &[T], top: usize, inner: Rect) -> impl Iterator<Item = &T> {
+    lines.iter().skip(top).take(usize::from(inner.height))
+}
+
+fn draw_help(state: &State, area: Rect, inner: Rect, top: usize, frame: &mut Frame<'_>) {
+    let theme = state.setup.theme;
+    let context = state.focus.context();
+    dialog(
+        frame.buffer_mut(),
+        area,
+        &format!("Help: {}", context.title()),
+        theme,
+    );
+    let lines = help::lines(context, usize::from(inner.width));
+    for (index, line) in visible(&lines, top, inner).enumerate() {
+        let mut row = Row::new(frame.buffer_mut(), inner, index);
+        match line {
+            HelpLine::Title(title) => {
+                row.text(title, theme.style(Role::Strong));
+            }
+            HelpLine::Command { keys, text } => {
+                row.cell(keys, help::KEYS, theme.style(Role::Key))
+                    .text(text, theme.style(Role::Text));
+            }
+            HelpLine::Blank => {}
+        }
+    }
+    more(state, area, lines.len().saturating_sub(top), inner, frame);
+}
+
+/// Says in the border that there is more below.
+fn more(state: &State, area: Rect, left: usize, inner: Rect, frame: &mut Frame<'_>) {
+    let below = left.saturating_sub(usize::from(inner.height));
+    if below > 0 && area.height > 1 {
+        let line = Rect {
+            x: area.x + 2,
+            y: area.bottom() - 1,
+            width: area.width.saturating_sub(4),
+            height: 1,
+        };
+        let text = format!(" {below} more: pgdn ");
+        Row::new(frame.buffer_mut(), line, 0).text(&text, state.setup.theme.style(Role::Muted));
+    }
+}
+
+/// A prompt with the cursor of the terminal in it; a long text is scrolled.
+fn draw_input(
+    state: &State,
+    area: Rect,
+    index: usize,
+    prompt: &str,
+    input: &Input,
+    frame: &mut Frame<'_>,
+) {
+    let theme = state.setup.theme;
+    let room = usize::from(area.width).saturating_sub(width(prompt) + 1);
+    let scroll = input.visual_scroll(room.max(1));
+    let text = sanitize_plain(input.value()).into_owned();
+    let seen = crate::text::width::window(&text, scroll, room);
+    let mut row = Row::new(frame.buffer_mut(), area, index);
+    row.text(prompt, theme.style(Role::Key))
+        .skip(seen.blank)
+        .text(&text[seen.range], theme.style(Role::Text));
+    row.fill(" ", theme.style(Role::Text));
+    let column = width(prompt) + input.visual_cursor().saturating_sub(scroll);
+    let column = u16::try_from(column)
+        .unwrap_or(u16::MAX)
+        .min(area.width.saturating_sub(1));
+    let row = u16::try_from(index).unwrap_or(u16::MAX);
+    if row < area.height {
+        frame.set_cursor_position(Position::new(area.x + column, area.y + row));
+    }
+}
+
+fn draw_search(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut Frame<'_>) {
+    draw_input(state, area, 0, "/", input, frame);
+    let pager = match pane {
+        Pane::Output => &state.output_pane,
+        _ => &state.log_pane,
+    };
+    if let Some(search) = &pager.search {
+        let literal = if search.matcher().problem().is_some() {
+            ", literally"
+        } else {
+            ""
+        };
+        let open = if search.is_done() { "" } else { "…" };
+        let text = match search.count() {
+            1 => format!(" 1 line matches{literal} "),
+            n => format!(" {n}{open} lines match{literal} "),
+        };
+        let columns = u16::try_from(width(&text)).unwrap_or(0);
+        if columns + 20 < area.width {
+            let right = Rect {
+                x: area.right() - columns,
+                width: columns,
+                ..area
+            };
+            let style = state.setup.theme.style(Role::Muted);
+            Row::new(frame.buffer_mut(), right, 0).text(&text, style);
+        }
+    }
+}
+
+fn draw_palette(
+    state: &State,
+    area: Rect,
+    inner: Rect,
+    input: &Input,
+    at: usize,
+    top: usize,
+    frame: &mut Frame<'_>,
+) {
+    let theme = state.setup.theme;
+    dialog(frame.buffer_mut(), area, "Commands", theme);
+    let offers = offers(state.focus.context(), input.value());
+    let list = Rect {
+        y: inner.y + 2.min(inner.height),
+        height: inner.height.saturating_sub(2),
+        ..inner
+    };
+    for (index, spec) in visible(&offers, top, list).enumerate() {
+        let selected = top + index == at;
+        Row::new(frame.buffer_mut(), list, index)
+            .text(
+                if selected { "› " } else { "  " },
+                theme.style(Role::Strong),
+            )
+            .cell(spec.name, 15, theme.style(Role::Strong))
+            .cell(spec.keys.first().unwrap_or(&""), 10, theme.style(Role::Key))
+            .text(spec.description, theme.style(Role::Muted));
+        if selected {
+            let whole = Rect {
+                y: list.y + index as u16,
+                height: 1,
+                ..list
+            };
+            frame
+                .buffer_mut()
+                .set_style(whole, theme.style(Role::Cursor));
+        }
+    }
+    if offers.is_empty() {
+        Row::new(frame.buffer_mut(), list, 0)
+            .text("  no command is called so", theme.style(Role::Muted));
+    }
+    draw_input(state, inner, 0, ": ", input, frame);
+}
+
+fn draw_teardown(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
+    let theme = state.setup.theme;
+    let Some(open) = &state.teardown else { return };
+    let name = sanitize_plain(&open.stack).into_owned();
+    dialog(
+        frame.buffer_mut(),
+        area,
+        &format!("Teardown: {name}"),
+        theme,
+    );
+    let rows = teardown::rows(state, open, usize::from(inner.width));
+    let fixed = u16::try_from(teardown::FIXED_ROWS).unwrap_or(0);
+    let list = Rect {
+        height: inner.height.saturating_sub(fixed),
+        ..inner
+    };
+    for (index, (text, role)) in visible(&rows, open.top, list).enumerate() {
+        Row::new(frame.buffer_mut(), list, index).text(text, theme.style(*role));
+    }
+    more(
+        state,
+        area,
+        rows.len().saturating_sub(open.top),
+        list,
+        frame,
+    );
+    let prompt = usize::from(list.height) + 1;
+    match &open.stage {
+        Stage::Review { plan, typed, .. } if !plan.is_empty() || plan.hook.is_some() => {
+            let question = format!("type {name} to confirm: ");
+            draw_input(state, inner, prompt, &question, typed, frame);
+        }
+        stage => {
+            let text = match stage {
+                Stage::Planning => "",
+                Stage::Removing { .. } => "removing · esc closes this, the teardown goes on",
+                _ => "enter or esc closes this",
+            };
+            Row::new(frame.buffer_mut(), inner, prompt).text(text, theme.style(Role::Muted));
+        }
+    }
+}
+
+fn draw_quit(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
+    let theme = state.setup.theme;
+    dialog(frame.buffer_mut(), area, "Quit", theme);
+    let mut text = Vec::new();
+    if let Some(active) = &state.active {
+        let what = match &active.what {
+            What::Job(_) => "a run is under way",
+            What::Teardown(_) => "a teardown is under way",
+        };
+        text.push(what);
+    }
+    if state.booted {
+        text.push("this session booted the harness");
+    }
+    let mut index = 0;
+    let text = format!("{}.", text.join("; "));
+    for line in prose(&text, usize::from(inner.width)) {
+        Row::new(frame.buffer_mut(), inner, index).text(&line, theme.style(Role::Text));
+        index += 1;
+    }
+    index += 1;
+    let stop = if state.active.is_some() {
+        "stop it, "
+    } else {
+        ""
+    };
+    let mut choices = vec![("l", format!("{stop}leave the harness up and quit"))];
+    if state.setup.harness.is_some() {
+        choices.push(("t", format!("{stop}take the harness down, then quit")));
+    }
+    choices.push(("esc", "stay".to_owned()));
+    for (key, text) in choices {
+        Row::new(frame.buffer_mut(), inner, index)
+            .skip(2)
+            .cell(key, 5, theme.style(Role::Key))
+            .text(&text, theme.style(Role::Text));
+        index += 1;
+    }
+}

@@ -1,0 +1,367 @@
+//! Panes of lines: the logs of containers, and the output of a replay or a step.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::draw::{Row, Title, clock, pane, prose};
+use super::header::step_text;
+use super::replays::{verdict_role, verdict_words};
+use crate::domain::container::Container;
+use crate::domain::line::Mark;
+use crate::domain::run::Seconds;
+use crate::logs::store::{Content, Entry, LogStore};
+use crate::text::sanitize::{StyledText, sanitize_plain};
+use crate::text::width::{rows, truncate, window};
+use crate::tui::layout::PaneArea;
+use crate::tui::state::State;
+use crate::tui::state::pager::{Gutter, Pager, Place, Stamps, decode};
+use crate::tui::state::replays::Status;
+use crate::tui::state::run::Subject;
+use crate::tui::theme::Role;
+
+pub(super) fn draw_logs(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
+    let pager = &state.log_pane;
+    let mut parts = position(pager, &state.logs);
+    let evicted = pager.lines(&state.logs).evicted();
+    if evicted > 0 {
+        parts.push((format!("{evicted} older dropped"), Role::Warning));
+    }
+    let names: Vec<&str> = pager.names().iter().map(|name| &**name).collect();
+    if !names.is_empty() {
+        parts.push((names.join(", "), Role::Text));
+    }
+    let title = Title {
+        name: "Logs",
+        parts,
+    };
+    pane(buffer, area, &title, focused, state.setup.theme);
+    match emptiness(state) {
+        Some(text) => say(state, &text, area.inner, buffer),
+        None => draw_lines(state, pager, &state.logs, area.inner, buffer),
+    }
+}
+
+/// Why there is nothing to see, where there is nothing.
+fn emptiness(state: &State) -> Option<Cow<'static, str>> {
+    let pager = &state.log_pane;
+    if !pager.lines(&state.logs).is_empty() {
+        return None;
+    }
+    let mut containers = pager.sources().iter().map(|s| state.tree.container(s));
+    let has_tty = |c: &Container| c.detail.as_ref().is_some_and(|detail| detail.tty);
+    Some(if pager.sources().is_empty() {
+        match state.tree.selected_group() {
+            Some(group) if group.is_empty() => {
+                format!("nothing of {} is up", sanitize_plain(&group.name)).into()
+            }
+            _ => "select a container".into(),
+        }
+    } else if containers.any(|container| container.is_some_and(has_tty)) {
+        "nothing printed yet · with a TTY, nothing comes before a whole line".into()
+    } else {
+        "nothing printed yet".into()
+    })
+}
+
+pub(super) fn draw_output(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
+    let pager = &state.output_pane;
+    let (name, mut parts) = output_title(state);
+    parts.extend(position(pager, &state.outputs));
+    let title = Title { name: &name, parts };
+    pane(buffer, area, &title, focused, state.setup.theme);
+    if pager.lines(&state.outputs).is_empty() {
+        say(state, &output_hint(state), area.inner, buffer);
+    } else {
+        draw_lines(state, pager, &state.outputs, area.inner, buffer);
+    }
+}
+
+fn output_title(state: &State) -> (String, Vec<(String, Role)>) {
+    if let Subject::Step(step) = state.subject {
+        let active = state
+            .active
+            .as_ref()
+            .and_then(|active| active.step.as_ref());
+        let parts = match active.filter(|current| current.step == step) {
+            Some(current) => vec![(step_text(state, current), Role::Busy)],
+            None => Vec::new(),
+        };
+        return (format!("Output of {}", step.word()), parts);
+    }
+    let Some(replay) = state.replays.selected() else {
+        return ("Output".to_owned(), Vec::new());
+    };
+    let name = sanitize_plain(replay.name.as_str()).into_owned();
+    let mut parts = Vec::new();
+    match state.replays.status(&replay.name) {
+        Some(Status::Done {
+            verdict,
+            took,
+            attempt,
+            ..
+        }) => {
+            let words = verdict_words(verdict);
+            let words = if words.is_empty() {
+                verdict.word().to_owned()
+            } else {
+                words
+            };
+            parts.push((
+                format!("{} {words}", verdict.symbol()),
+                verdict_role(verdict),
+            ));
+            parts.push((Seconds(*took).to_string(), Role::Text));
+            if *attempt > 1 {
+                parts.push((format!("attempt {attempt}"), Role::Text));
+            }
+        }
+        Some(Status::Running { .. }) => parts.push(("▶ running".to_owned(), Role::Busy)),
+        Some(Status::Queued) => parts.push(("waiting".to_owned(), Role::Muted)),
+        None => {}
+    }
+    (name, parts)
+}
+
+fn output_hint(state: &State) -> String {
+    if let Subject::Step(_) = state.subject {
+        return "nothing printed yet".to_owned();
+    }
+    let Some(replay) = state.replays.selected() else {
+        return "the output of the selected replay is shown here".to_owned();
+    };
+    let mut text = String::new();
+    if let Some(description) = &replay.header.description {
+        text.push_str(&sanitize_plain(description));
+        text.push_str(" · ");
+    }
+    for problem in &replay.header.problems {
+        text.push_str(&sanitize_plain(problem));
+        text.push_str(" · ");
+    }
+    text.push_str(match state.replays.status(&replay.name) {
+        None => "not run yet · r runs it",
+        Some(Status::Queued) => "waiting for its turn",
+        Some(Status::Running { .. }) => "nothing printed yet",
+        Some(Status::Done { .. }) => "it printed nothing",
+    });
+    text
+}
+
+/// Following or paused, and what the search has found.
+fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
+    let mut parts = Vec::new();
+    if pager.lines(store).is_empty() {
+        return parts;
+    }
+    if pager.is_following() {
+        parts.push(("following".to_owned(), Role::Good));
+    } else {
+        let text = match pager.behind(store) {
+            0 => "paused".to_owned(),
+            1 => "paused, 1 new line".to_owned(),
+            new => format!("paused, {new} new lines"),
+        };
+        parts.push((text, Role::Warning));
+    }
+    if let Some(search) = &pager.search {
+        let pattern = sanitize_plain(search.matcher().pattern()).into_owned();
+        let pattern = truncate(&pattern, 20);
+        let literal = if search.matcher().problem().is_some() {
+            " (literal)"
+        } else {
+            ""
+        };
+        let open = if search.is_done() { "" } else { "…" };
+        let count = match search.current {
+            Some(current) => format!("{} of {}", search.number(current), search.count()),
+            None => search.count().to_string(),
+        };
+        parts.push((format!("/{pattern}{literal} {count}{open}"), Role::Strong));
+    }
+    if pager.column > 0 {
+        parts.push((format!("→ {}", pager.column), Role::Muted));
+    }
+    parts
+}
+
+fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
+    let columns = usize::from(inner.width).saturating_sub(2);
+    for (index, line) in prose(text, columns).iter().enumerate() {
+        Row::new(buffer, inner, index)
+            .skip(1)
+            .text(line, state.setup.theme.style(Role::Muted));
+    }
+}
+
+fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffer: &mut Buffer) {
+    let gutter = pager.gutter(usize::from(inner.width));
+    for (index, place) in pager.window(store, inner.as_size()).iter().enumerate() {
+        let Some(entry) = store.get(place.line) else {
+            continue;
+        };
+        let mut row = Row::new(buffer, inner, index);
+        match entry.content {
+            Content::Mark(mark) => draw_mark(state, pager, &entry, mark, &mut row),
+            Content::Line { bytes, .. } => {
+                draw_gutter(state, pager, &entry, gutter, place.row > 0, &mut row);
+                draw_text(state, pager, &decode(bytes), *place, &mut row);
+            }
+        }
+    }
+}
+
+fn draw_gutter(
+    state: &State,
+    pager: &Pager,
+    entry: &Entry<'_>,
+    gutter: Gutter,
+    continued: bool,
+    row: &mut Row<'_>,
+) {
+    let theme = state.setup.theme;
+    if continued {
+        row.skip(gutter.width());
+        return;
+    }
+    if gutter.stamp > 0 {
+        let text = stamp(state, pager.stamps, entry.at);
+        row.cell(&text, gutter.stamp, theme.style(Role::Muted));
+    }
+    if gutter.source > 0
+        && let Some((index, name)) = pager.name(entry.source)
+    {
+        row.cell(name, gutter.source - 1, theme.source(index))
+            .skip(1);
+    }
+}
+
+fn stamp(state: &State, stamps: Stamps, at: Timestamp) -> String {
+    match stamps {
+        Stamps::Off => String::new(),
+        Stamps::Time => {
+            let local = at.to_zoned(state.setup.zone.clone());
+            local.strftime("%H:%M:%S%.3f").to_string()
+        }
+        Stamps::Full => at.strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(),
+    }
+}
+
+fn draw_text(state: &State, pager: &Pager, line: &StyledText, place: Place, row: &mut Row<'_>) {
+    let columns = row.room();
+    let (range, cut) = if pager.wrap {
+        let rows = rows(&line.text, columns);
+        (rows.get(place.row).cloned().unwrap_or(0..0), false)
+    } else {
+        let whole = window(&line.text, pager.column, columns);
+        let cut = whole.range.end < line.text.len();
+        let fits = if cut {
+            columns.saturating_sub(1)
+        } else {
+            columns
+        };
+        let seen = window(&line.text, pager.column, fits);
+        row.skip(seen.blank);
+        (seen.range, cut)
+    };
+    for (range, style) in segments(state, pager, line, place, range) {
+        if let Some(text) = line.text.get(range) {
+            row.text(text, style);
+        }
+    }
+    if cut {
+        row.text("…", state.setup.theme.style(Role::Muted));
+    }
+}
+
+/// The visible part in pieces of one style each: the program's own, under the search's.
+fn segments(
+    state: &State,
+    pager: &Pager,
+    line: &StyledText,
+    place: Place,
+    visible: Range<usize>,
+) -> Vec<(Range<usize>, Style)> {
+    let theme = state.setup.theme;
+    let search = pager.search.as_ref();
+    let matches: Vec<Range<usize>> = search
+        .map(|search| search.matcher().ranges(&line.text).collect())
+        .unwrap_or_default();
+    let current = search.is_some_and(|search| search.current == Some(place.line));
+    let role = if current {
+        Role::CurrentMatch
+    } else {
+        Role::Match
+    };
+    let mut borders: Vec<usize> = line
+        .spans
+        .iter()
+        .map(|span| &span.range)
+        .chain(&matches)
+        .flat_map(|range| [range.start, range.end])
+        .filter(|at| visible.contains(at))
+        .chain([visible.start, visible.end])
+        .collect();
+    borders.sort_unstable();
+    borders.dedup();
+    borders
+        .windows(2)
+        .map(|pair| {
+            let range = pair[0]..pair[1];
+            let own = line
+                .spans
+                .iter()
+                .find(|span| span.range.contains(&range.start))
+                .map_or_else(Style::new, |span| theme.paint(span.style));
+            let is_match = matches.iter().any(|found| found.contains(&range.start));
+            let style = if is_match {
+                own.patch(theme.style(role))
+            } else {
+                own
+            };
+            (range, style)
+        })
+        .collect()
+}
+
+/// `── tenant exited · code 137 · 12:03:42 ─────`
+fn draw_mark(state: &State, pager: &Pager, entry: &Entry<'_>, mark: &Mark, row: &mut Row<'_>) {
+    let style = state.setup.theme.style(Role::Separator);
+    let name = match pager.name(entry.source) {
+        Some((_, name)) if !name.is_empty() => name.to_owned(),
+        _ => sanitize_plain(&entry.source.0).into_owned(),
+    };
+    let at = clock(entry.at, &state.setup.zone);
+    let text = format!("── {name} {} · {at} ", mark_text(mark));
+    row.text(&text, style).fill("─", style);
+}
+
+fn mark_text(mark: &Mark) -> String {
+    match mark {
+        Mark::Exited { code, oom } => {
+            let mut text = "exited".to_owned();
+            if let Some(code) = code {
+                text.push_str(&format!(" · code {code}"));
+                match code {
+                    137 => text.push_str(" (killed)"),
+                    143 => text.push_str(" (terminated)"),
+                    _ => {}
+                }
+            }
+            if *oom {
+                text.push_str(" · out of memory");
+            }
+            text
+        }
+        Mark::Restarted => "runs again".to_owned(),
+        Mark::Recreated => "was made anew".to_owned(),
+        Mark::Removed => "is gone".to_owned(),
+        Mark::Interrupted { cause } => format!("cannot be read now: {}", sanitize_plain(cause)),
+        Mark::Resumed => "is read again".to_owned(),
+        Mark::Unreadable { cause } => format!("unreadable: {}", sanitize_plain(cause)),
+    }
+}

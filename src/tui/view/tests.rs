@@ -1,0 +1,266 @@
+//! What the screen looks like, as text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::{Rect, Size};
+
+use super::view;
+use crate::domain::hook::{Progress, Step};
+use crate::domain::link::Link;
+use crate::domain::plan::ItemOutcome;
+use crate::domain::run::{Output, RunEventKind, StepOutcome};
+use crate::tui::fixtures::{
+    ago, busy, connected, event, fresh, info, now, plan, press, replays, screen, send,
+};
+use crate::tui::layout::layout;
+use crate::tui::msg::Msg;
+use crate::tui::state::State;
+use crate::tui::theme::Theme;
+
+macro_rules! snapshots {
+    ($($name:ident: $state:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            insta::assert_snapshot!(screen(&$state));
+        })*
+    };
+}
+
+fn with_keys(mut state: State, keys: &str) -> State {
+    press(&mut state, keys);
+    state
+}
+
+fn teardown_at(width: u16, height: u16) -> State {
+    let mut state = with_keys(connected(width, height), "T");
+    send(
+        &mut state,
+        Msg::Plan {
+            stack: "tenant".into(),
+            result: Ok(plan()),
+        },
+    );
+    state
+}
+
+fn removing(width: u16, height: u16) -> State {
+    let mut state = with_keys(teardown_at(width, height), "tenant<enter>");
+    let plan = plan();
+    let outcomes = [
+        ItemOutcome::Removed,
+        ItemOutcome::Gone,
+        ItemOutcome::Failed {
+            why: "removal is in progress".to_owned(),
+        },
+    ];
+    for (item, outcome) in plan.remove.iter().cloned().zip(outcomes) {
+        send(
+            &mut state,
+            event(RunEventKind::ItemFinished { item, outcome }),
+        );
+    }
+    state
+}
+
+fn torn_down(width: u16, height: u16) -> State {
+    let mut state = removing(width, height);
+    let left = vec![plan().remove[2].clone()];
+    send(&mut state, event(RunEventKind::LeftBehind(left)));
+    send(&mut state, Msg::RunEnded { problem: None });
+    state
+}
+
+fn booting(width: u16, height: u16) -> State {
+    let mut state = fresh(width, height);
+    send(&mut state, Msg::Link(Link::Up(info())));
+    send(&mut state, Msg::Containers(Arc::from([])));
+    send(&mut state, Msg::Replays(Ok(replays())));
+    press(&mut state, "u");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Up }),
+    );
+    let line = b"[step 3/7] waiting for postgres".as_slice();
+    send(
+        &mut state,
+        event(RunEventKind::StepOutput {
+            step: Step::Up,
+            line: line.into(),
+        }),
+    );
+    let progress = Progress::parse("[step 3/7] waiting for postgres").unwrap();
+    send(
+        &mut state,
+        event(RunEventKind::StepProgress {
+            step: Step::Up,
+            progress,
+        }),
+    );
+    state
+}
+
+fn seed_failed(width: u16, height: u16) -> State {
+    let mut state = with_keys(connected(width, height), "s");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Seed }),
+    );
+    let outcome = StepOutcome::Failed {
+        reason: "exit 2".to_owned(),
+    };
+    let output = Output {
+        head: b"seeding tenants\npsql: error: connection refused\n".to_vec(),
+        ..Output::default()
+    };
+    let took = Duration::from_secs(1);
+    send(
+        &mut state,
+        event(RunEventKind::StepFinished {
+            step: Step::Seed,
+            outcome,
+            took,
+            output,
+        }),
+    );
+    send(&mut state, Msg::RunEnded { problem: None });
+    state
+}
+
+fn lost(width: u16, height: u16) -> State {
+    let mut state = busy(width, height);
+    let link = Link::Lost {
+        since: ago(12),
+        cause: "nothing answers at /var/run/docker.sock; is the daemon running?".to_owned(),
+        retry_in: Duration::from_secs(4),
+    };
+    send(&mut state, Msg::Link(link));
+    send(
+        &mut state,
+        Msg::Tick(now().checked_add(Duration::from_secs(1)).unwrap()),
+    );
+    state
+}
+
+fn nothing_up(width: u16, height: u16) -> State {
+    let mut state = fresh(width, height);
+    send(&mut state, Msg::Link(Link::Up(info())));
+    send(&mut state, Msg::Containers(Arc::from([])));
+    send(&mut state, Msg::Replays(Ok(Vec::new())));
+    state
+}
+
+fn plain(mut state: State) -> State {
+    state.setup.theme = Theme::new(false);
+    state
+}
+
+snapshots! {
+    cockpit_80x24: busy(80, 24);
+    cockpit_120x40: busy(120, 40);
+    cockpit_200x60: busy(200, 60);
+    cockpit_40x10: busy(40, 10);
+    cockpit_80x24_on_replays: with_keys(busy(80, 24), "<tab>");
+    cockpit_40x10_on_logs: with_keys(busy(40, 10), "<tab><tab>");
+    logs_80x24: with_keys(busy(80, 24), "2");
+    logs_full_stamps_120x40: with_keys(busy(120, 40), "2t");
+    logs_40x10: with_keys(busy(40, 10), "2");
+    logs_wrapped_40x10: with_keys(busy(40, 10), "2w");
+    replays_80x24: with_keys(busy(80, 24), "3");
+    replays_120x40: with_keys(busy(120, 40), "3jjj  ");
+    replays_40x10: with_keys(busy(40, 10), "3");
+    description_before_the_first_run_80x24: with_keys(connected(80, 24), "3");
+    searching_80x24: with_keys(busy(80, 24), "2/retry");
+    searched_80x24: with_keys(busy(80, 24), "2/provision<enter>n");
+    help_80x24: with_keys(busy(80, 24), "?");
+    help_40x10: with_keys(busy(40, 10), "?");
+    palette_80x24: with_keys(busy(80, 24), ":re");
+    details_80x24: with_keys(busy(80, 24), "jjjji");
+    teardown_80x24: teardown_at(80, 24);
+    teardown_120x40: teardown_at(120, 40);
+    teardown_40x10: teardown_at(40, 10);
+    teardown_refused_80x24: with_keys(connected(80, 24), "GkT");
+    removing_80x24: removing(80, 24);
+    torn_down_80x24: torn_down(80, 24);
+    booting_80x24: booting(80, 24);
+    booting_120x40: booting(120, 40);
+    seed_failed_80x24: seed_failed(80, 24);
+    lost_80x24: lost(80, 24);
+    lost_120x40: lost(120, 40);
+    connecting_80x24: fresh(80, 24);
+    nothing_up_80x24: nothing_up(80, 24);
+    quit_while_running_80x24: with_keys(busy(80, 24), "q");
+    diagnostics_80x24: with_keys(connected(80, 24), "6");
+}
+
+#[test]
+fn without_colours_the_same_characters_are_drawn() {
+    assert_eq!(screen(&plain(busy(120, 40))), screen(&busy(120, 40)));
+}
+
+#[test]
+fn drawing_changes_nothing() {
+    let state = busy(120, 40);
+    let before = format!("{state:?}");
+    screen(&state);
+    assert_eq!(format!("{state:?}"), before);
+}
+
+#[test]
+fn too_small_is_one_line() {
+    let text = screen(&busy(20, 5));
+    assert!(text.contains("window too small"), "{text}");
+    assert_eq!(
+        text.lines()
+            .filter(|line| !line.trim_matches(['"', ' ']).is_empty())
+            .count(),
+        1
+    );
+}
+
+type Make = fn(u16, u16) -> State;
+
+fn scenes() -> Vec<Make> {
+    vec![
+        fresh,
+        connected,
+        busy,
+        teardown_at,
+        removing,
+        torn_down,
+        booting,
+        seed_failed,
+        lost,
+        nothing_up,
+        |w, h| with_keys(busy(w, h), "?"),
+        |w, h| with_keys(busy(w, h), ":x"),
+        |w, h| with_keys(busy(w, h), "2/e"),
+        |w, h| with_keys(busy(w, h), "2w"),
+        |w, h| with_keys(busy(w, h), "i"),
+        |w, h| with_keys(busy(w, h), "q"),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_size_panics(
+        scene in 0usize..16, width in 0u16..140, height in 0u16..50, later in 0u16..140,
+        focus in 0usize..5, scroll in 0usize..4,
+    ) {
+        let mut state = scenes()[scene](width, height);
+        press(&mut state, &"<tab>".repeat(focus));
+        press(&mut state, ["", "<pgdn>", "G", "kl"][scroll]);
+        screen(&state);
+        // The terminal may be smaller or larger than what was last said of it.
+        let area = Rect { x: 0, y: 0, width: later, height };
+        let drawn = layout(area, &state);
+        let mut terminal = Terminal::new(TestBackend::new(later, height)).unwrap();
+        terminal.draw(|frame| view(&state, &drawn, frame)).unwrap();
+        send(&mut state, Msg::Resize(Size { width: later, height: width / 3 }));
+        screen(&state);
+    }
+}

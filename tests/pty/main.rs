@@ -1,0 +1,251 @@
+//! The real binary on a pseudo terminal.
+#![cfg(feature = "tui")]
+// The helpers are tests too, although clippy only knows functions with the attribute.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod session;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use portable_pty::CommandBuilder;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use session::Session;
+use tackroom::tui::terminal::Guard;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tackroom");
+
+/// A directory with a configuration and two replays. There is no engine: the dashboard has to be
+/// of use without one.
+fn project() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let config = "name = \"pty\"\n[replays]\npaths = [\"replays/*.sh\"]\n";
+    std::fs::write(directory.path().join("tackroom.toml"), config).unwrap();
+    std::fs::create_dir(directory.path().join("replays")).unwrap();
+    script(directory.path(), "good", "echo all is well");
+    script(directory.path(), "bad", "echo 'not at all'; exit 3");
+    directory
+}
+
+fn script(directory: &Path, name: &str, body: &str) {
+    let path = directory.join(format!("replays/{name}.sh"));
+    let text = format!("#!/bin/sh\n# This one is {name}.\n{body}\n");
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn dashboard(directory: &Path, columns: u16, rows: u16) -> Session {
+    let mut command = CommandBuilder::new(BINARY);
+    command.cwd(directory);
+    command.args(["--host", "unix:///nowhere/engine.sock"]);
+    command.env("TERM", "xterm-256color");
+    command.env("TZ", "UTC");
+    command.env("HOME", directory);
+    command.env("XDG_STATE_HOME", directory.join("state"));
+    command.env_remove("NO_COLOR");
+    command.env_remove("CI");
+    Session::start(command, columns, rows)
+}
+
+fn pid(session: &Session) -> Pid {
+    Pid::from_raw(i32::try_from(session.process).unwrap()).unwrap()
+}
+
+#[test]
+fn keys_resizes_and_a_clean_end() {
+    let project = project();
+    let mut session = dashboard(project.path(), 80, 24);
+    session.until_text("lost, retry in");
+    session.until_text("? help");
+    assert!(session.screen().alternate_screen());
+    session.press("?");
+    session.until_text("Help: Containers");
+    session.press("\x1b");
+    session.until("no help", |screen| !screen.contents().contains("Help:"));
+    session.press("6");
+    session.until_text("the engine is lost");
+    session.press("3");
+    session.until_text("This one is bad.");
+    session.press("\x1b[B");
+    session.until_text("This one is good.");
+    session.resize(130, 40);
+    session.until("a footer in the last row", |screen| {
+        let last = screen.rows(0, 130).nth(39).unwrap_or_default();
+        last.contains("? help")
+    });
+    session.resize(10, 3);
+    session.until_text("window to");
+    session.resize(80, 24);
+    session.until_text("This one is good.");
+    session.press("\x0c");
+    session.press("?");
+    session.until_text("Help: Replays");
+    session.press("\x1b");
+    session.until("no help", |screen| !screen.contents().contains("Help:"));
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 0);
+    assert!(session.is_given_back());
+}
+
+#[test]
+fn replays_run_and_their_verdicts_are_the_exit_code() {
+    let project = project();
+    let mut session = dashboard(project.path(), 100, 30);
+    session.until_text("lost, retry in");
+    session.press("3");
+    session.until_text("This one is bad.");
+    session.press("a");
+    session.until_text("1 of 2 replays did not pass");
+    session.until_text("exit 3");
+    session.until_text("not at all");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 1);
+    assert!(session.is_given_back());
+}
+
+#[test]
+fn a_termination_gives_the_terminal_back_and_kills_by_its_signal() {
+    let project = project();
+    let mut session = dashboard(project.path(), 80, 24);
+    session.until_text("lost, retry in");
+    kill_process(pid(&session), Signal::TERM).unwrap();
+    let status = session.end();
+    assert_eq!(status.signal(), Some("Terminated"), "{status:?}");
+    assert!(session.is_given_back());
+}
+
+#[test]
+fn a_termination_ends_what_runs() {
+    let project = project();
+    script(project.path(), "endless", "echo begun; exec sleep 1000");
+    let mut session = dashboard(project.path(), 80, 24);
+    session.until_text("lost, retry in");
+    session.press("3j");
+    session.until_text("This one is endless.");
+    session.press("r");
+    session.until_text("begun");
+    kill_process(pid(&session), Signal::TERM).unwrap();
+    let status = session.end();
+    assert_eq!(status.signal(), Some("Terminated"), "{status:?}");
+    assert!(session.is_given_back());
+    let left = sleeping_in(project.path());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Processes that still work in a directory.
+fn sleeping_in(directory: &Path) -> Vec<String> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn ctrl_z_goes_to_the_shell_and_comes_back() {
+    let project = project();
+    let mut session = dashboard(project.path(), 80, 24);
+    session.until_text("lost, retry in");
+    session.press("\x1a");
+    let (_, status) = waitpid(Some(pid(&session)), WaitOptions::UNTRACED)
+        .unwrap()
+        .unwrap();
+    assert!(status.stopped(), "{status:?}");
+    session.until("the shell's screen", |screen| !screen.alternate_screen());
+    assert!(session.is_given_back());
+    kill_process(pid(&session), Signal::CONT).unwrap();
+    session.until("the dashboard", vt100::Screen::alternate_screen);
+    session.until_text("? help");
+    session.press("?");
+    session.until_text("Help: Containers");
+    session.press("\x1b");
+    session.until("no help", |screen| !screen.contents().contains("Help:"));
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 0);
+    assert!(session.is_given_back());
+}
+
+#[test]
+fn without_a_terminal_there_is_a_hint() {
+    let project = project();
+    let output = Command::new(BINARY)
+        .current_dir(project.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let hint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        hint.contains("needs a terminal") && hint.contains("--help"),
+        "{hint}"
+    );
+}
+
+/// Runs a test of this file again, alone and on a pseudo terminal, as [`is_child`].
+fn again(test: &str) -> Session {
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.env("TERM", "xterm-256color");
+    command.env(CHILD, "1");
+    Session::start(command, 80, 24)
+}
+
+const CHILD: &str = "TACKROOM_TEST_ON_TERMINAL";
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+fn wait_for_key() {
+    std::io::stdout().flush().unwrap();
+    std::io::stdin().read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_speaks() {
+    if is_child() {
+        let _guard = Guard::take().unwrap();
+        print!("the dashboard");
+        wait_for_key();
+        panic!("something is wrong");
+    }
+    let mut session = again("a_panic_gives_the_terminal_back_before_it_speaks");
+    session.until_text("the dashboard");
+    assert!(session.screen().alternate_screen());
+    session.press("x");
+    let status = session.end();
+    assert!(!status.success());
+    session.until_text("something is wrong");
+    assert!(session.is_given_back());
+    assert!(!session.text().contains("the dashboard"));
+}
+
+#[test]
+fn a_panic_of_another_thread_leaves_the_terminal_alone() {
+    if is_child() {
+        let _guard = Guard::take().unwrap();
+        let failed = std::thread::spawn(|| panic!("not mine")).join();
+        assert!(failed.is_err());
+        print!("still here");
+        wait_for_key();
+        return;
+    }
+    let mut session = again("a_panic_of_another_thread_leaves_the_terminal_alone");
+    session.until_text("still here");
+    assert!(session.screen().alternate_screen());
+    assert!(!session.text().contains("not mine"));
+    session.press("x");
+    assert!(session.end().success());
+    assert!(session.is_given_back());
+}
