@@ -312,6 +312,11 @@ fn the_second_ctrl_c_at_a_terminal_kills_and_the_teardown_still_runs() {
         "stubborn",
         "trap 'echo \"caught it\"' INT TERM; echo \"pid $$\"; while :; do sleep 0.01; done",
     );
+    // A terminal forgets what nobody has read yet when the last process goes.
+    place.script(
+        "harness/down.sh",
+        "until [ -e ../go ]; do sleep 0.01; done; echo down >> ../log",
+    );
     let mut terminal = Terminal::start(&place, &["run"]);
     terminal.until("pid ");
     let pid = terminal
@@ -327,6 +332,7 @@ fn the_second_ctrl_c_at_a_terminal_kills_and_the_teardown_still_runs() {
     assert!(is_running(&pid));
     terminal.type_in("\x03");
     terminal.until("sent KILL");
+    place.write("go", "");
     let status = terminal.end();
     assert_eq!(status.signal(), Some("Interrupt"), "{status:?}");
     assert!(!is_running(&pid));
