@@ -5,6 +5,7 @@ use ratatui::layout::{Position, Rect, Size};
 use super::state::dialog::Dialog;
 use super::state::run::Stage;
 use super::state::{Pane, Screen, State};
+use crate::domain::plan::TeardownPlan;
 
 /// A terminal smaller than this gets one line that says so.
 const USABLE: Size = Size {
@@ -225,6 +226,12 @@ fn inset(area: Rect, x: u16, y: u16) -> Rect {
     }
 }
 
+/// Enough for a plan, with more rows around it; long texts take more and are scrolled.
+fn rows_of_plan(plan: &TeardownPlan, more: usize) -> u16 {
+    let rows = plan.remove.len() + plan.spare.len() + more + 13;
+    u16::try_from(rows).unwrap_or(u16::MAX)
+}
+
 fn dialog_area(body: Rect, dialog: &Dialog, state: &State) -> Rect {
     let (width, height) = match dialog {
         Dialog::Help { .. } => (84, body.height),
@@ -238,8 +245,11 @@ fn dialog_area(body: Rect, dialog: &Dialog, state: &State) -> Rect {
             };
         }
         Dialog::Teardown => match state.teardown.as_ref().map(|teardown| &teardown.stage) {
+            Some(Stage::Review { plan, .. } | Stage::Removing { plan, .. }) => {
+                (100, rows_of_plan(plan, 0))
+            }
+            Some(Stage::Over { plan, left, .. }) => (100, rows_of_plan(plan, left.len() + 4)),
             Some(Stage::Planning | Stage::Refused(_)) | None => (72, 9),
-            Some(_) => (100, body.height),
         },
         Dialog::Quit => (64, 10),
     };

@@ -131,10 +131,9 @@ impl Pager {
         &self.sources
     }
 
-    /// The place of a source among those shown, and its name.
-    pub fn name(&self, source: &SourceId) -> Option<(usize, &str)> {
+    pub fn name(&self, source: &SourceId) -> Option<&str> {
         let index = self.sources.iter().position(|other| other == source)?;
-        Some((index, self.names.get(index)?))
+        self.names.get(index).map(String::as_str)
     }
 
     pub fn names(&self) -> &[String] {

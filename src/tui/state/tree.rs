@@ -101,13 +101,20 @@ impl Tree {
     /// Takes the list as it is now; the cursor stays on the row that it was on, if that is there.
     pub fn set(&mut self, containers: Arc<[Container]>, scope: &Scope, harness: Option<&str>) {
         let selected = self.selected_key();
+        // A container that has gone leaves the cursor in its group.
+        let group_of_it = self
+            .selected_group()
+            .map(|group| Key::Group(group.name.clone()));
         self.heard = true;
         self.out_of_memory
             .retain(|id| containers.iter().any(|container| container.id == *id));
         self.groups = group(&containers, scope, harness);
         self.containers = containers;
         self.rebuild();
-        if let Some(at) = selected.and_then(|key| self.find(&key)) {
+        let at = selected
+            .and_then(|key| self.find(&key))
+            .or_else(|| group_of_it.and_then(|key| self.find(&key)));
+        if let Some(at) = at {
             self.cursor.go(at);
         }
     }

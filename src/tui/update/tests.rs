@@ -495,6 +495,19 @@ fn the_cursor_and_the_marks_stay_with_a_container_that_is_made_anew() {
 }
 
 #[test]
+fn a_container_that_goes_leaves_the_cursor_in_its_group() {
+    let mut state = connected(120, 40);
+    press(&mut state, "jjj");
+    let gone = state.tree.selected_container().unwrap().name.clone();
+    let list: Vec<_> = containers()
+        .into_iter()
+        .filter(|c| c.name != gone)
+        .collect();
+    send(&mut state, Msg::Containers(list.into()));
+    assert_eq!(&*state.tree.selected_group().unwrap().name, "tenant");
+}
+
+#[test]
 fn statistics_are_sampled_for_running_containers_on_the_screen() {
     let mut state = fresh(80, 24);
     let watched = |effects: &[Effect]| {

@@ -31,7 +31,7 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
             .sum::<usize>()
     };
     let columns = usize::from(area.width);
-    while total(&left) + total(&right) + 1 > columns {
+    while total(&left) + total(&right) + 2 > columns {
         let worst = left.iter().chain(&right).map(|piece| piece.drop).max();
         match worst {
             Some(worst) if worst > 0 => {
@@ -47,7 +47,7 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
     for piece in &left {
         row.text(&piece.text, piece.style).skip(2);
     }
-    row.skip(gap.saturating_sub(1));
+    row.skip(gap.saturating_sub(2));
     for piece in &right {
         row.skip(2).text(&piece.text, piece.style);
     }

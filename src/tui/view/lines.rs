@@ -233,10 +233,11 @@ fn draw_gutter(
         row.cell(&text, gutter.stamp, theme.style(Role::Muted));
     }
     if gutter.source > 0
-        && let Some((index, name)) = pager.name(entry.source)
+        && let Some(name) = pager.name(entry.source)
     {
-        row.cell(name, gutter.source - 1, theme.source(index))
-            .skip(1);
+        // By the order in which sources appeared, so that each keeps its colour.
+        let color = theme.source(entry.id.source() as usize);
+        row.cell(name, gutter.source - 1, color).skip(1);
     }
 }
 
@@ -332,7 +333,7 @@ fn segments(
 fn draw_mark(state: &State, pager: &Pager, entry: &Entry<'_>, mark: &Mark, row: &mut Row<'_>) {
     let style = state.setup.theme.style(Role::Separator);
     let name = match pager.name(entry.source) {
-        Some((_, name)) if !name.is_empty() => name.to_owned(),
+        Some(name) if !name.is_empty() => name.to_owned(),
         _ => sanitize_plain(&entry.source.0).into_owned(),
     };
     let at = clock(entry.at, &state.setup.zone);
