@@ -685,10 +685,12 @@ mod streams {
     #[test]
     fn a_full_disk_is_no_success() {
         let place = place();
-        let mut command = place.command(&["list"]);
-        command.stdout(File::options().write(true).open("/dev/full").unwrap());
-        let ended = Running::start(&mut command).end().code(70);
-        ended.err("No space left");
+        for words in [&["list"][..], &["run"], &["run", "--json"]] {
+            let mut command = place.command(words);
+            command.stdout(File::options().write(true).open("/dev/full").unwrap());
+            let ended = Running::start(&mut command).end().code(70);
+            ended.err("No space left");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use super::args::Color;
 use crate::config::Config;
@@ -86,6 +87,17 @@ impl From<EngineError> for Failure {
 pub(super) struct Outlet<W> {
     stream: W,
     gone: bool,
+    lost: Lost,
+}
+
+/// Tells why what was written did not arrive, unless its reader has simply gone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lost(Arc<OnceLock<String>>);
+
+impl Lost {
+    pub(super) fn why(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
 }
 
 impl<W> Outlet<W> {
@@ -93,6 +105,18 @@ impl<W> Outlet<W> {
         Self {
             stream,
             gone: false,
+            lost: Lost::default(),
+        }
+    }
+
+    pub(super) fn lost(&self) -> Lost {
+        self.lost.clone()
+    }
+
+    fn give_up(&mut self, error: &io::Error) {
+        self.gone = true;
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            self.lost.0.get_or_init(|| error.to_string());
         }
     }
 }
@@ -104,7 +128,7 @@ impl<W: Write> Write for Outlet<W> {
         }
         match self.stream.write(bytes) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                self.gone = true;
+                self.give_up(&error);
                 Ok(bytes.len())
             }
             written => written,
@@ -112,8 +136,10 @@ impl<W: Write> Write for Outlet<W> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.gone && self.stream.flush().is_err() {
-            self.gone = true;
+        if !self.gone
+            && let Err(error) = self.stream.flush()
+        {
+            self.give_up(&error);
         }
         Ok(())
     }

@@ -141,8 +141,16 @@ pub(super) async fn session(
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !is_ci();
     listen(context.controller.clone(), interactive)?;
     let session = context.harness().start(request, context.controller.clone());
-    let mut printer = Printer::new(color, json);
-    Ok(consume(session, &mut printer).await)
+    let results = Outlet::new(io::stdout());
+    let lost = results.lost();
+    let mut printer = Printer::new(color, json, results);
+    let mut summary = consume(session, &mut printer).await;
+    if let Some(why) = lost.why() {
+        let cause = format!("the results could not be written: {why}");
+        complain(&cause);
+        summary.internal_error.get_or_insert(cause);
+    }
+    Ok(summary)
 }
 
 async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
@@ -182,10 +190,9 @@ enum Printer {
 }
 
 impl Printer {
-    fn new(color: Color, json: bool) -> Self {
+    fn new(color: Color, json: bool, results: Outlet<io::Stdout>) -> Self {
         let stderr = palette(color, &io::stderr());
         let errors = || Outlet::new(io::stderr());
-        let results = Outlet::new(io::stdout());
         if json {
             Self::Json(results, Human::new(errors(), errors(), stderr))
         } else {

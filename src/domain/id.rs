@@ -38,14 +38,14 @@ impl fmt::Debug for ContainerId {
 
 /// Names one run, and marks every process that the run starts (`TACKROOM_RUN_ID`).
 ///
-/// `20261121-211503-4711`: start in UTC to the second, then the process id of the runner, which
-/// keeps two runners apart that start in the same second on one machine.
+/// `20261121-211503.250-4711`: start in UTC to the millisecond, then the process id of the runner,
+/// which keeps two runners apart that start at the same time on one machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(Arc<str>);
 
 impl RunId {
     pub fn new(started: jiff::Timestamp, process: u32) -> Self {
-        let started = started.strftime("%Y%m%d-%H%M%S");
+        let started = started.strftime("%Y%m%d-%H%M%S%.3f");
         Self(format!("{started}-{process}").into())
     }
 
@@ -81,6 +81,9 @@ mod tests {
     #[test]
     fn a_run_id_says_when_it_started() {
         let started = "2026-11-21T21:15:03.25Z".parse().unwrap();
-        assert_eq!(RunId::new(started, 4711).as_str(), "20261121-211503-4711");
+        assert_eq!(
+            RunId::new(started, 4711).as_str(),
+            "20261121-211503.250-4711"
+        );
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::scope::{Protection, Stack};
 use crate::engine::{Engine, EngineError};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{Control, Controller, Phase};
-use crate::record::Store;
+use crate::record::{HarnessLock, LockError, Store};
 use crate::replay::{Dispatch, Settings, dispatch};
 
 /// A configuration and the engine that it speaks of.
@@ -130,7 +130,7 @@ impl Harness {
             replays: request.replays.clone(),
             stack,
         });
-        let lock = match self.admit(&request).await {
+        let lock = match self.admit(&request, sink).await {
             Ok(lock) => lock,
             Err(refusal) => return sink.emit(refusal),
         };
@@ -201,7 +201,8 @@ impl Harness {
     async fn admit(
         &self,
         request: &Request,
-    ) -> Result<Option<crate::record::HarnessLock>, RunEventKind> {
+        sink: &mut Sink,
+    ) -> Result<Option<HarnessLock>, RunEventKind> {
         if let Some(stack) = self.stack()
             && request.teardown == Teardown::Always
             && stack.protection == Protection::Protected
@@ -222,16 +223,24 @@ impl Harness {
                     cause: error.advice().to_string(),
                 })?;
         }
-        let store = match Store::of(&self.config.root, &self.config.name) {
-            Ok(store) => store,
-            // Without a home there is nowhere to lock, and nobody to share it with.
-            Err(_) => return Ok(None),
-        };
-        match store.lock() {
-            Ok(lock) => Ok(Some(lock)),
-            Err(error) => Err(RunEventKind::Refused {
-                reason: error.to_string(),
+        let locked = Store::of(&self.config.root, &self.config.name)
+            .map_err(|error| error.to_string())
+            .and_then(|store| match store.lock() {
+                Ok(lock) => Ok(Ok(lock)),
+                Err(held @ LockError::Held { .. }) => Ok(Err(held)),
+                Err(error) => Err(error.to_string()),
+            });
+        match locked {
+            Ok(Ok(lock)) => Ok(Some(lock)),
+            Ok(Err(held)) => Err(RunEventKind::Refused {
+                reason: held.to_string(),
             }),
+            Err(why) => {
+                sink.emit(RunEventKind::Note(format!(
+                    "another tackroom on this harness would not be noticed: {why}"
+                )));
+                Ok(None)
+            }
         }
     }
 

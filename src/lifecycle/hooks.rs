@@ -73,6 +73,12 @@ pub async fn run_hook(
         Ok(finished) => finished,
         Err(error) => return failed(error.to_string()),
     };
+    if finished.left_processes {
+        emit(RunEventKind::Note(format!(
+            "{} left processes behind, which were ended: what a hook starts belongs into the stack",
+            step.word()
+        )));
+    }
     let outcome = if finished.timed_out {
         StepOutcome::Failed {
             reason: format!(

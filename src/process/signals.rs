@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::control::Controller;
 use crate::domain::run::Signal;
@@ -18,7 +18,12 @@ use crate::domain::run::Signal;
 pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    // nohup ignores it, and means it.
+    let mut hangup = if is_ignored(signal_hook::consts::SIGHUP) {
+        None
+    } else {
+        Some(signal(SignalKind::hangup())?)
+    };
     let mut suspend = signal(SignalKind::from_raw(signal_hook::consts::SIGTSTP))?;
     tokio::spawn(async move {
         loop {
@@ -31,12 +36,31 @@ pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
                     }
                 }
                 _ = terminate.recv() => controller.request(Signal::Terminate),
-                _ = hangup.recv() => controller.request(Signal::Hangup),
+                () = next(&mut hangup) => controller.request(Signal::Hangup),
                 _ = suspend.recv() => controller.pause(stop_here),
             }
         }
     });
     Ok(())
+}
+
+async fn next(stream: &mut Option<Signals>) {
+    match stream {
+        Some(stream) => {
+            stream.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started us has a signal ignored. Where there is no `/proc` none is.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Stops this process as Ctrl-Z would, and returns when it is continued. The signal goes to this

@@ -1,5 +1,6 @@
 //! Engines that are not there, not allowed, too old, or silent. None of these needs a daemon.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ async fn a_forbidden_socket_says_whom_to_ask() {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     if rustix::process::geteuid().is_root() {
         // Root may use every socket; the explanation itself has a unit test.
-        eprintln!("SKIPPED: as root no socket is forbidden");
+        writeln!(std::io::stderr(), "SKIPPED: as root no socket is forbidden").ok();
         return;
     }
     let error = at(&path).info().await.unwrap_err();

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -297,7 +298,11 @@ fn skip(cause: &str) -> Option<Corner> {
         Ok("1"),
         "this test needs an engine: {cause}"
     );
-    eprintln!("SKIPPED: this test needs an engine: {cause}");
+    writeln!(
+        std::io::stderr(),
+        "SKIPPED: this test needs an engine: {cause}"
+    )
+    .ok();
     None
 }
 

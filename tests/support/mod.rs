@@ -120,7 +120,7 @@ impl Place {
             .replace(&*self.home.to_string_lossy(), "[HOME]");
         let mut redacted = text;
         for (pattern, replacement) in [
-            (r"\d{8}-\d{6}-\d+", "[RUN]"),
+            (r"\d{8}-\d{6}\.\d{3}-\d+", "[RUN]"),
             (r" +\d+(\.\d+)? s\b", " [TIME]"),
         ] {
             let pattern = regex::Regex::new(pattern).expect("a pattern");
