@@ -19,7 +19,7 @@ use super::update::update;
 pub(super) const FRAME: Duration = Duration::from_millis(33);
 
 /// Messages taken in one turn, between two looks at the keyboard.
-const TURN: usize = 16;
+const TURN: usize = 4;
 
 /// Keys taken before they are drawn together: a burst from the wheel is one frame.
 const BURST: usize = 64;
