@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::session::Harness;
 use super::sink::Sink;
+use crate::domain::container::State;
 use crate::domain::hook::Step;
-use crate::domain::plan::{ConfirmedPlan, ItemOutcome, TeardownPlan};
+use crate::domain::plan::{ConfirmedPlan, Item, ItemOutcome, TeardownPlan};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::StackName;
 use crate::lifecycle::{HookSettings, run_hook};
@@ -15,6 +16,10 @@ use crate::teardown::{self, PlanError};
 /// How often what appeared meanwhile is planned and removed again. A stack that keeps growing has
 /// a spawner that is still alive, and that is to be said instead of being chased for ever.
 const ROUNDS: usize = 3;
+
+/// How often, and how long apart, the engine is asked again while it is still removing something.
+const SETTLING: usize = 50;
+const SETTLING_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a container gets between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(3);
@@ -99,6 +104,22 @@ impl Harness {
         });
     }
 
+    /// The plan, after the engine has finished the removals that it has begun: a container that
+    /// removes itself at its end is still listed for a moment.
+    async fn plan_when_settled(&self, stack: &str) -> Result<TeardownPlan, PlanError> {
+        let removing = State::Removing.word();
+        let mut plan = self.plan(stack).await?;
+        for _ in 0..SETTLING {
+            let settled = |item: &Item| item.state.as_deref() != Some(removing);
+            if plan.remove.iter().all(settled) {
+                break;
+            }
+            tokio::time::sleep(SETTLING_PAUSE).await;
+            plan = self.plan(stack).await?;
+        }
+        Ok(plan)
+    }
+
     async fn sweep(
         &self,
         confirmed: &ConfirmedPlan,
@@ -128,7 +149,7 @@ impl Harness {
                 )
                 .await;
             }
-            let left = match self.plan(stack).await {
+            let left = match self.plan_when_settled(stack).await {
                 Ok(plan) => plan,
                 Err(error) => {
                     return StepOutcome::Failed {
