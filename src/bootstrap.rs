@@ -8,6 +8,7 @@ use crate::docker;
 use crate::engine::{Engine, EngineError};
 use crate::harness::Harness;
 use crate::process::Controller;
+use crate::record::Store;
 
 /// What the command line may override.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +68,7 @@ impl Context {
         Harness {
             config: self.config.clone(),
             engine: self.engine.clone(),
+            store: Store::of(&self.config.root, &self.config.name).ok(),
         }
     }
 }
