@@ -449,6 +449,11 @@ impl FakeEngine {
         self.fault(operation, None, false, None);
     }
 
+    /// Calls of this kind about this object are not answered.
+    pub fn hang_on(&self, operation: Operation, target: &str) {
+        self.fault(operation, Some(target.to_owned()), false, None);
+    }
+
     fn fault(
         &self,
         operation: Operation,
