@@ -104,13 +104,17 @@ async fn dashboard(options: &Options, colour: args::Color) -> Result<Ended, Fail
     }
     let context = Arc::new(Context::open(options)?);
     let colour = output::palette(colour, &stdout).colour;
-    let exit = tui::run(context.clone(), colour)
-        .await
-        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    Ok(Ended {
-        exit,
-        signal: context.controller.signal(),
-    })
+    let ended = tui::run(context.clone(), colour).await;
+    // A terminal that was closed takes its output along: what counts is the signal that said so.
+    let signal = context.controller.signal();
+    match ended {
+        Ok(exit) => Ok(Ended { exit, signal }),
+        Err(_) if signal.is_some() => Ok(Ended {
+            exit: Exit::Internal,
+            signal,
+        }),
+        Err(error) => Err(Failure::new(Exit::Internal, error.to_string())),
+    }
 }
 
 #[cfg(not(feature = "tui"))]

@@ -370,14 +370,15 @@ pub(super) fn interrupt(state: &mut State, effects: &mut Vec<Effect>) {
     quit(state, effects);
 }
 
-/// A signal: what runs is asked to end first; a second signal does not wait for that.
+/// A signal: what runs is asked to end first. Further signals come by themselves (a terminal that
+/// goes sends HUP twice, CI sends INT and then TERM), so they hurry and never kill.
 pub(super) fn end(state: &mut State, effects: &mut Vec<Effect>) {
-    if state.quitting.is_some() && state.active.is_some() {
-        effects.push(Effect::Kill);
-        effects.push(Effect::Quit);
-    } else {
-        leave(state, effects);
-    }
+    let Some(active) = &mut state.active else {
+        return leave(state, effects);
+    };
+    active.stopping = active.stopping.max(Stopping::Asked);
+    effects.push(Effect::Hurry);
+    end_first(state, Quitting::Leave, effects);
 }
 
 pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
