@@ -237,7 +237,10 @@ pub(super) fn on_end(state: &mut State, problem: Option<String>, effects: &mut V
     } else if let What::Job(job) = &active.what {
         announce(state, job, &summary);
     }
-    state.last = Some(summary);
+    match &active.what {
+        What::Job(_) => (state.last, state.taken_down) = (Some(summary), None),
+        What::Teardown(_) => state.taken_down = Some(summary),
+    }
     let ran = matches!(active.what, What::Job(Job::Run(_))) && !step_failed(&active);
     if active.follow
         && ran

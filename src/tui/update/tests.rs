@@ -698,6 +698,10 @@ fn the_quit_dialog_asks_only_where_something_would_be_lost() {
 fn booted() -> State {
     let mut state = connected(80, 24);
     press(&mut state, "u");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Up }),
+    );
     let took = Duration::from_secs(1);
     let (step, outcome, output) = (Step::Up, StepOutcome::Done, Output::default());
     send(
@@ -763,6 +767,45 @@ fn a_teardown_that_left_something_does_not_quit() {
     assert!(!update(&mut state, Msg::RunEnded { problem: None }).contains(&Effect::Quit));
     assert!(screen(&state).contains("6 left behind"));
     assert_eq!(state.exit(), Exit::LeftBehind);
+}
+
+#[test]
+fn a_boot_that_failed_is_not_forgotten_either() {
+    let mut state = connected(80, 24);
+    press(&mut state, "u");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Up }),
+    );
+    let step_finished = RunEventKind::StepFinished {
+        step: Step::Up,
+        outcome: StepOutcome::Failed {
+            reason: "exit 1".to_owned(),
+        },
+        took: Duration::from_secs(1),
+        output: Output::default(),
+    };
+    send(&mut state, event(step_finished));
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(effects_of(&mut state, "q"), []);
+    assert!(matches!(state.dialog, Some(Dialog::Quit)));
+}
+
+#[test]
+fn a_teardown_does_not_make_good_what_failed() {
+    let mut state = after_a_run();
+    assert_eq!(state.exit(), Exit::Failed);
+    press(&mut state, "T");
+    let result = Ok(plan());
+    let stack = "tenant".into();
+    send(&mut state, Msg::Plan { stack, result });
+    press(&mut state, "tenant<enter>");
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(state.exit(), Exit::Failed);
+    // What comes after it has an end of its own.
+    press(&mut state, "<esc>s");
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(state.exit(), Exit::Ok);
 }
 
 #[test]
