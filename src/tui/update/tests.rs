@@ -508,6 +508,31 @@ fn a_container_that_goes_leaves_the_cursor_in_its_group() {
 }
 
 #[test]
+fn a_container_that_is_made_anew_is_selected_all_the_while() {
+    let mut state = connected(120, 40);
+    press(&mut state, "jjj");
+    let name = state.tree.selected_container().unwrap().name.clone();
+    let without: Vec<_> = containers()
+        .into_iter()
+        .filter(|c| c.name != name)
+        .collect();
+    let logs = state.asked_logs.clone();
+    send(&mut state, Msg::Containers(without.clone().into()));
+    send(&mut state, Msg::Containers(without.clone().into()));
+    assert_eq!(state.asked_logs, logs, "its end is still read");
+    send(&mut state, Msg::Containers(containers().into()));
+    assert_eq!(state.tree.selected_container().unwrap().name, name);
+
+    // Who moves on is not called back.
+    send(&mut state, Msg::Containers(without.into()));
+    press(&mut state, "j");
+    let chosen = state.tree.selected_container().unwrap().name.clone();
+    assert_ne!(state.asked_logs, logs);
+    send(&mut state, Msg::Containers(containers().into()));
+    assert_eq!(state.tree.selected_container().unwrap().name, chosen);
+}
+
+#[test]
 fn statistics_are_sampled_for_running_containers_on_the_screen() {
     let mut state = fresh(80, 24);
     let watched = |effects: &[Effect]| {
