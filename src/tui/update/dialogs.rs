@@ -13,7 +13,7 @@ use crate::tui::effect::Effect;
 use crate::tui::keymap::Key;
 use crate::tui::layout::Layout;
 use crate::tui::state::dialog::{Dialog, offers};
-use crate::tui::state::run::{Stage, Stopping, Teardown};
+use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::search::Search;
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
@@ -388,7 +388,23 @@ pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
     effects.push(Effect::Quit);
 }
 
+/// Takes the harness down, then quits. A run is stopped for that; a teardown that is under way is
+/// what was asked for, so it comes to its end.
 pub(super) fn take_down(state: &mut State, effects: &mut Vec<Effect>) {
+    if let Some(What::Teardown(stack)) = state.active.as_ref().map(|active| &active.what) {
+        let is_all = state.setup.harness.as_ref().is_none_or(|own| own == stack);
+        if is_all {
+            if let Some(teardown) = &mut state.teardown {
+                teardown.then_quit = true;
+            }
+            state.dialog = Some(Dialog::Teardown);
+        } else {
+            state.quitting = Some(Quitting::TakeDown);
+            state.dialog = None;
+            state.notify("the harness is next, when this teardown has ended");
+        }
+        return;
+    }
     if state.setup.harness.is_none() {
         state.notify("no [harness] is configured");
         return;
@@ -407,9 +423,13 @@ fn end_first(state: &mut State, then: Quitting, effects: &mut Vec<Effect>) -> bo
         active.stopping = Stopping::Asked;
         effects.push(Effect::Cancel);
     }
+    let what = active.what.clone();
     state.quitting = Some(then);
     state.dialog = None;
-    state.notify("stopping what runs; x kills it");
+    state.notify(match what {
+        What::Job(_) => "stopping what runs; x kills it",
+        What::Teardown(_) => "stops after the items under way; the rest is left",
+    });
     true
 }
 

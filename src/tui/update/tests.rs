@@ -833,6 +833,47 @@ fn a_teardown_does_not_make_good_what_failed() {
     assert_eq!(state.exit(), Exit::Ok);
 }
 
+fn tearing_down(harness: &str) -> State {
+    let mut state = connected(80, 24);
+    state.setup.harness = Some(harness.into());
+    press(&mut state, "T");
+    let result = Ok(plan());
+    let stack = "tenant".into();
+    send(&mut state, Msg::Plan { stack, result });
+    press(&mut state, "tenant<enter><esc>");
+    state
+}
+
+#[test]
+fn a_teardown_stops_at_once_harder_and_is_given_up() {
+    let mut state = tearing_down("tenant");
+    assert_eq!(effects_of(&mut state, "x"), [Effect::Cancel]);
+    assert!(screen(&state).contains("after the items under way"));
+    assert_eq!(effects_of(&mut state, "xx"), [Effect::Kill, Effect::Kill]);
+}
+
+#[test]
+fn who_quits_in_a_teardown_stops_it_or_lets_it_finish() {
+    let mut state = tearing_down("tenant");
+    press(&mut state, "q");
+    let text = screen(&state);
+    assert!(text.contains("stop it after the items under way"), "{text}");
+    assert!(text.contains("let it finish, then quit"), "{text}");
+    assert!(!text.contains("leave the harness up"), "{text}");
+    assert_eq!(effects_of(&mut state, "t"), []);
+    let effects = update(&mut state, Msg::RunEnded { problem: None });
+    assert!(effects.contains(&Effect::Quit));
+
+    let mut state = tearing_down("tenant");
+    assert_eq!(effects_of(&mut state, "ql"), [Effect::Cancel]);
+
+    // The harness is another stack, and its turn comes after.
+    let mut state = tearing_down("integration");
+    assert_eq!(effects_of(&mut state, "qt"), []);
+    let effects = update(&mut state, Msg::RunEnded { problem: None });
+    assert!(effects.contains(&Effect::PlanTeardown("integration".into())));
+}
+
 #[test]
 fn a_second_interrupt_does_not_ask() {
     let mut state = connected(80, 24);
