@@ -142,7 +142,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Search,
         "search",
         &["/"],
-        TEXTS,
+        &[Containers, Replays, Logs, Output],
         "search",
         "Search by a regular expression; capital letters make it mind the case.",
     ),
