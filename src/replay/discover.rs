@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, walk};
 use crate::domain::replay::{Header, Replay, ReplayName};
 
 /// How much of a script is read to find its header.
@@ -41,31 +41,21 @@ pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
         .iter()
         .map(|glob| glob::Pattern::new(glob).map_err(|error| bad(glob, error)))
         .collect::<Result<Vec<_>, _>>()?;
-    let options = glob::MatchOptions {
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::new()
-    };
-    // The root may itself hold characters that globs mean something by.
-    let root = glob::Pattern::escape(&config.root.to_string_lossy());
     let mut paths = BTreeSet::new();
     let mut unreadable = BTreeMap::new();
     for glob in &config.replays.paths {
-        let absolute = format!("{root}/{}", glob.trim_start_matches("./"));
-        let found = glob::glob_with(&absolute, options).map_err(|error| bad(glob, error))?;
-        for path in found {
-            let (path, error) = match path {
-                Ok(path) if path.is_dir() => continue,
-                Ok(path) => (path, None),
-                // Which replays are in there nobody knows, so the directory stands for them.
-                Err(error) => (error.path().to_owned(), Some(error)),
-            };
+        let found = walk(&config.root, glob).map_err(|error| bad(glob, error))?;
+        for (path, error) in found {
+            // Which replays are in a directory that cannot be read nobody knows: it stands for them.
+            if error.is_none() && path.is_dir() {
+                continue;
+            }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if exclude.iter().any(|glob| glob.matches(&name)) {
                 continue;
             }
             if let Some(error) = error {
-                unreadable.insert(path.clone(), error.into());
+                unreadable.insert(path.clone(), error);
             }
             paths.insert(path);
         }
