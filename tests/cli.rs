@@ -697,6 +697,16 @@ mod streams {
     }
 
     #[test]
+    fn a_report_goes_into_a_link_or_device_and_never_takes_its_place() {
+        let place = place();
+        place.write("real.xml", "");
+        std::os::unix::fs::symlink("real.xml", place.path("link.xml")).unwrap();
+        place.tackroom(&["run", "--junit", "link.xml"]).code(0);
+        assert!(place.path("link.xml").is_symlink());
+        assert!(place.read("real.xml").ends_with("</testsuites>\n"));
+    }
+
+    #[test]
     fn a_full_disk_is_no_success() {
         let place = place();
         for words in [&["list"][..], &["run"], &["run", "--json"]] {
