@@ -15,6 +15,7 @@
 //! | `geoip`, `mmdb` | looking addresses up, and making the fixture that they are looked up in |
 //! | `engine`, `smtp_sink`, `state_roots` | the other subcommands |
 
+use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -107,12 +108,10 @@ pub async fn run(
         }
         Command::GeoipFixture(file) => Ok(std::fs::write(file, geoip::fixture()?)?),
         Command::RemoveStateRoots { labels, named } => {
-            log_to_stdout(tracing::Level::INFO);
-            Ok(state_roots::remove(
-                state_roots::PARENT.as_ref(),
-                &labels,
-                &named,
-            )?)
+            for path in state_roots::remove(state_roots::PARENT.as_ref(), &labels, &named)? {
+                writeln!(io::stdout(), "state root {}", path.display())?;
+            }
+            Ok(())
         }
     }
 }

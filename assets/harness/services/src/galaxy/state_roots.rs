@@ -22,23 +22,28 @@ pub enum StateRootError {
 }
 
 /// Removes every state root in `parent` that carries all of `labels`, and those in `named`, which a container said
-/// were its own: a backend that died early has not labelled its root.
+/// were its own: a backend that died early has not labelled its root. Gives what it removed.
 ///
 /// # Errors
 /// A named path is not a state root, which removes nothing; or one cannot be removed.
-pub fn remove(parent: &Path, labels: &Labels, named: &[PathBuf]) -> Result<(), StateRootError> {
+pub fn remove(
+    parent: &Path,
+    labels: &Labels,
+    named: &[PathBuf],
+) -> Result<Vec<PathBuf>, StateRootError> {
     if let Some(path) = named.iter().find(|path| !is_named_as_root(parent, path)) {
         return Err(StateRootError::NotAStateRoot(path.clone()));
     }
+    let mut removed = Vec::new();
     for path in roots(parent)? {
         if named.contains(&path) || labels_of(&path).is_some_and(|found| found.satisfy(labels)) {
             // Removes links inside, and does not follow them.
             std::fs::remove_dir_all(&path)
                 .map_err(|error| StateRootError::Io(path.clone(), error))?;
-            tracing::info!("removed {}", path.display());
+            removed.push(path);
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// The directories of `parent` that are named as state roots. A symbolic link is none.
@@ -118,7 +123,8 @@ mod tests {
             ),
             root(tmp.path(), ""),
         ];
-        remove(tmp.path(), &ours(), &[]).unwrap();
+        let removed = remove(tmp.path(), &ours(), &[]).unwrap();
+        assert!(removed.len() == gone.len() && gone.iter().all(|path| removed.contains(path)));
         assert!(gone.iter().all(|path| !path.exists()));
         assert!(stay.iter().all(|path| path.exists()));
     }
@@ -130,7 +136,7 @@ mod tests {
         remove(tmp.path(), &ours(), std::slice::from_ref(&named)).unwrap();
         assert!(!named.exists() && other.exists());
         // Gone already is no error: the aim is reached.
-        remove(tmp.path(), &ours(), &[named]).unwrap();
+        assert!(remove(tmp.path(), &ours(), &[named]).unwrap().is_empty());
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl Store {
         let row = transaction
             .query_one(
                 "SELECT count(*),
-                        coalesce(extract(epoch FROM min(created_at) - now()) + $2, 0)::double precision
+                        coalesce(extract(epoch FROM min(created_at) - now())::double precision + $2, 0)
                  FROM auth_challenges
                  WHERE email = $1 AND created_at > now() - make_interval(secs => $2)",
                 &[&email.as_str(), &throttle.window.as_secs_f64()],
