@@ -19,16 +19,21 @@ export GALAXY_CHECKOUT=${path_digest:0:8}
 
 GALAXY_ENV_DIR=$(mktemp -d "${TMPDIR:-/tmp}/tackroom-replay.XXXXXX")
 export GALAXY_ENV_DIR
+REPLAY_FILTER=(--filter "label=galaxy.checkout=$GALAXY_CHECKOUT")
 booted=()
 
 bug() { [[ ",${HARNESS_BUG:-}," == *",$replay_name,"* ]]; }
 
+# Engines first, whatever stack they say: a replay may have made some that no stack's hook takes.
 take_down() {
     local stack
+    docker ps -aq "${REPLAY_FILTER[@]}" --filter label=galaxy.role=backend | xargs -r docker rm -fv > /dev/null
+    docker ps -aq "${REPLAY_FILTER[@]}" --filter label=galaxy.backend=1 | xargs -r docker rm -fv > /dev/null
     for stack in "$@"; do
         "$GALAXY_DIR/down.sh" "$stack" > "$GALAXY_ENV_DIR/$stack.down.log" 2>&1 || cat "$GALAXY_ENV_DIR/$stack.down.log" &
     done
     wait
+    remove_state_roots "galaxy.checkout=$GALAXY_CHECKOUT" > /dev/null
 }
 
 # shellcheck disable=SC2317  # called at the end
@@ -43,7 +48,7 @@ boot() {
         stacks+=("$1")
         shift
     done
-    if [[ -n $(docker ps -aq --filter "label=galaxy.checkout=$GALAXY_CHECKOUT") ]]; then
+    if [[ -n $(docker ps -aq "${REPLAY_FILTER[@]}") ]]; then
         note "cleaning up after a run that was killed"
         take_down "${STACKS[@]}"
     fi
@@ -88,7 +93,11 @@ game_status() {
     jq -r '"\(.status? // "unknown") \(.reason? // "")"' <<< "$BODY" 2> /dev/null || true
 }
 
-container_status() { docker inspect -f '{{.State.Status}}' "$1" 2> /dev/null || printf 'gone\n'; }
+container_status() {
+    local status
+    status=$(docker inspect -f '{{.State.Status}}' "$1" 2> /dev/null) || status=gone
+    printf '%s' "$status"
+}
 
 # preclean scoped: by tackroom, from the stacks that tackroom.toml declares, where the runner says which tackroom it is;
 # else by the filters that those stand for. preclean unscoped: the bug, held to this replay's own checkout label.

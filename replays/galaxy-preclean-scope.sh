@@ -2,7 +2,7 @@
 # Cleaning up before the integration tests leaves the engines of the other stacks alone.
 # The preclean removed every engine that a backend had spawned, on the whole engine: the dev sandbox's among them, whose
 # backend then saw "container disappeared" and cancelled the game.
-# @closes galaxy#14
+# @closes #14
 # @timeout 90s
 # @tags galaxy teardown
 # @needs curl jq docker

@@ -26,16 +26,6 @@ state_roots_of_backends() {
     docker ps -a "${STACK_FILTER[@]}" --filter label=galaxy.role=backend --format '{{.Label "galaxy.state-root"}}'
 }
 
-# State roots are the daemon's, and root's: they go from inside a container.
-remove_state_roots() {
-    if ! image_exists "$SERVICES_IMAGE"; then
-        (($# == 0)) || die "the image $SERVICES_IMAGE is gone; these state roots stay: $*"
-        return 0
-    fi
-    docker run --rm --network none --user 0:0 -v /tmp:/tmp --label "galaxy.checkout=$GALAXY_CHECKOUT" "$SERVICES_IMAGE" \
-        galaxy remove-state-roots "galaxy.stack=$STACK,galaxy.checkout=$GALAXY_CHECKOUT" "$@"
-}
-
 mapfile -t roots < <(state_roots_of_backends)
 found=$(containers && networks)
 
@@ -49,14 +39,19 @@ for ((round = 0; round < ROUNDS; round++)); do
     remove "${ENGINE_FILTER[@]}"
 done
 remove "${STACK_FILTER[@]}"
-docker network ls -q "${STACK_FILTER[@]}" | xargs -r docker network rm > /dev/null
-found=$(printf '%s\n%s' "$found" "$(remove_state_roots "${roots[@]}")" | sed '/^$/d' | sort -u)
-
+docker network ls -q "${STACK_FILTER[@]}" | xargs -r docker network rm > /dev/null 2>&1 || true
 left=$(containers && networks)
 if [[ -n $left ]]; then
-    printf '%s\n' "$left" >&2
+    # An engine without the stack's labels, say. Its state stays, too.
+    # shellcheck disable=SC2016  # a template of the engine's
+    {
+        say "$left"
+        docker network ls -q "${STACK_FILTER[@]}" |
+            xargs -r docker network inspect -f '{{$n := .Name}}{{range .Containers}}{{println .Name "uses" $n}}{{end}}' | sed '/^$/d'
+    } >&2
     die "still there after taking down $STACK"
 fi
+found=$(printf '%s\n%s' "$found" "$(remove_state_roots "galaxy.stack=$STACK,galaxy.checkout=$GALAXY_CHECKOUT" "${roots[@]}")" | sed '/^$/d' | sort -u)
 rm -f "$STACK_ENV"
 if [[ -z $found ]]; then
     say "nothing to remove: $STACK of checkout $GALAXY_CHECKOUT has no containers, networks or state roots"

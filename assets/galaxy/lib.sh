@@ -16,6 +16,8 @@ if [[ -z ${GALAXY_CHECKOUT:-} ]]; then
 fi
 [[ $GALAXY_CHECKOUT =~ ^[0-9a-f]{8}$ ]] || die "GALAXY_CHECKOUT is not eight hexadecimal digits: $GALAXY_CHECKOUT"
 
+SERVICES_IMAGE=tackroom-harness/services:$COMPOSE_PROJECT_NAME
+
 # use_stack NAME: sets what follows from a stack's name.
 use_stack() {
     [[ " ${STACKS[*]} " == *" ${1:-} "* ]] || die "which stack? One of: ${STACKS[*]}"
@@ -25,7 +27,6 @@ use_stack() {
     # Repeated filters are ANDed by the engine.
     STACK_FILTER=(--filter "label=galaxy.stack=$STACK" --filter "label=galaxy.checkout=$GALAXY_CHECKOUT")
     ENGINE_FILTER=(--filter label=galaxy.backend=1 "${STACK_FILTER[@]}")
-    SERVICES_IMAGE=tackroom-harness/services:$COMPOSE_PROJECT_NAME
 }
 
 # The ids of the stack's containers in one role: postgres, smtp-sink, backend, engine.
@@ -50,4 +51,15 @@ create_game() {
     [[ $STATUS == 201 ]] || return 1
     GAME_ID=$(jq -er .id <<< "$BODY")
     CONTAINER_ID=$(jq -er .container_id <<< "$BODY")
+}
+
+# remove_state_roots LABELS [DIRECTORY…]: the state roots that carry all of these labels, and those named; prints what it
+# removed. They are the daemon's, and root's, so they go from inside a container.
+remove_state_roots() {
+    if ! image_exists "$SERVICES_IMAGE"; then
+        (($# == 1)) || die "the image $SERVICES_IMAGE is gone; these state roots stay: ${*:2}"
+        return 0
+    fi
+    docker run --rm --network none --user 0:0 -v /tmp:/tmp --label "galaxy.checkout=$GALAXY_CHECKOUT" "$SERVICES_IMAGE" \
+        galaxy remove-state-roots "$@"
 }
