@@ -202,6 +202,7 @@ await_backend() {
 await_sandbox() {
     local name=${settings[BACKEND_DEV_SANDBOX_NAME]:-}
     [[ -n $name ]] || return 0
+    step 6 "$name"
     while as_admin GET /games &&
         ! jq -e --arg name "$name" 'any(.[]; .name == $name and .status == "running")' <<< "$BODY" > /dev/null 2>&1; do
         ((SECONDS < deadline)) || give_up "$name is not running: $STATUS $BODY"
@@ -228,7 +229,6 @@ ensure_smtp_sink
 ensure_backend
 step 5 "the backend"
 await_backend
-step 6 "the sandbox"
 await_sandbox
 
 # shellcheck disable=SC2034  # written by name

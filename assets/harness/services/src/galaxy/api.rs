@@ -199,7 +199,9 @@ async fn create(
             "a name has 1 to {MAX_NAME} bytes, and no control characters"
         )));
     }
-    Ok((StatusCode::CREATED, Json(app.lobby.create(name).await?)))
+    let game = app.lobby.create(name).await?;
+    let game = game.ok_or(Failure::NotFound("the game is gone"))?;
+    Ok((StatusCode::CREATED, Json(game)))
 }
 
 async fn game(State(app): State<App>, Path(id): Path<Uuid>) -> Result<Json<Game>, Failure> {

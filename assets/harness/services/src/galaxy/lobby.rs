@@ -28,34 +28,31 @@ impl Lobby {
     /// PostgreSQL or the daemon refuses, or the engine does not become ready.
     pub async fn create(&self, name: &str) -> Result<Option<Game>, LobbyError> {
         let id = self.store.add_game(name).await?;
-        let container = self.runtime.create(id).await;
-        let started = match &container {
-            Ok(container) => {
-                self.store.set_container(id, container).await?;
-                self.runtime.start(id, container).await
-            }
-            Err(_) => Ok(()),
-        };
-        let container = match container.and_then(|container| started.map(|()| container)) {
-            Ok(container) => container,
-            Err(error) => {
-                self.give_up(id, &error).await?;
-                return Err(error.into());
-            }
-        };
-        self.store.set_running(id).await?;
-        tracing::info!(game = %id, name, container, "game running");
+        if let Err(error) = self.spawn(id).await {
+            self.give_up(id, &error).await?;
+            return Err(error);
+        }
+        tracing::info!(game = %id, name, "game running");
         Ok(self.told(id).await?)
     }
 
-    async fn give_up(&self, id: Uuid, error: &RuntimeError) -> Result<(), StoreError> {
-        let Some(game) = self.store.game(id).await? else {
-            return Ok(());
-        };
-        self.cancel(&game, &format!("engine did not start: {error}"))
-            .await?;
-        if let Err(error) = self.runtime.remove(id, game.container_id.as_deref()).await {
+    async fn spawn(&self, id: Uuid) -> Result<(), LobbyError> {
+        let container = self.runtime.create(id).await?;
+        self.store.set_container(id, &container).await?;
+        self.runtime.start(id, &container).await?;
+        self.store.set_running(id).await?;
+        Ok(())
+    }
+
+    /// Removes what there is of an engine that did not start. A row that PostgreSQL does not take now stays `starting`,
+    /// and the next boot cancels it.
+    async fn give_up(&self, id: Uuid, error: &LobbyError) -> Result<(), StoreError> {
+        if let Err(error) = self.runtime.remove(id).await {
             tracing::error!(game = %id, %error, "what is left of an engine cannot be removed");
+        }
+        if let Some(game) = self.store.game(id).await? {
+            self.cancel(&game, &format!("engine did not start: {error}"))
+                .await?;
         }
         Ok(())
     }
@@ -71,9 +68,7 @@ impl Lobby {
         }
         let game = self.told(id).await?;
         if let Some(game) = &game {
-            self.runtime
-                .remove(id, game.container_id.as_deref())
-                .await?;
+            self.runtime.remove(id).await?;
             tracing::info!(game = %id, name = game.name, "game finished");
         }
         Ok(game)

@@ -35,10 +35,7 @@ impl Rounds {
 pub async fn boot(lobby: &Lobby) -> Result<(), LobbyError> {
     for game in lobby.store.games_that_are(&["starting"]).await? {
         lobby.cancel(&game, INTERRUPTED).await?;
-        lobby
-            .runtime
-            .remove(game.id, game.container_id.as_deref())
-            .await?;
+        lobby.runtime.remove(game.id).await?;
     }
     Ok(())
 }

@@ -122,14 +122,13 @@ impl Runtime {
         }
     }
 
-    /// Removes a game's engine and its state.
+    /// Removes a game's engine, if there is one, and its state.
     ///
     /// # Errors
     /// The daemon refuses, or the state cannot be removed.
-    pub async fn remove(&self, game: Uuid, container: Option<&str>) -> Result<(), RuntimeError> {
-        if let Some(container) = container {
-            self.docker.remove(container).await?;
-        }
+    pub async fn remove(&self, game: Uuid) -> Result<(), RuntimeError> {
+        // By name: a backend that died before it could note the id knows that one, too.
+        self.docker.remove(&container_name(game)).await?;
         let state = self.state_directory(game);
         match std::fs::remove_dir_all(&state) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
