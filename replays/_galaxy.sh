@@ -19,6 +19,8 @@ export GALAXY_CHECKOUT=${path_digest:0:8}
 
 GALAXY_ENV_DIR=$(mktemp -d "${TMPDIR:-/tmp}/tackroom-replay.XXXXXX")
 export GALAXY_ENV_DIR
+# What is to be rebuilt was, when the harness came up.
+unset REBUILD
 REPLAY_FILTER=(--filter "label=galaxy.checkout=$GALAXY_CHECKOUT")
 booted=()
 

@@ -231,6 +231,8 @@ step 5 "the backend"
 await_backend
 await_sandbox
 
+docker image prune -f --filter "label=tackroom.harness=$COMPOSE_PROJECT_NAME" > /dev/null
+
 # shellcheck disable=SC2034  # written by name
 {
     BACKEND_PUSH_URL=http://127.0.0.1:$(role_port backend 8081)/events

@@ -188,7 +188,7 @@ fn spec(game: Uuid, image: &str, network: &str, state: &Path, common: &Labels) -
         "StopTimeout": 3,
         "Healthcheck": {
             "Test": ["CMD", "/harness-services", "healthcheck", "http://127.0.0.1:8080/healthz"],
-            "Interval": 2_000_000_000_u64,
+            "Interval": 5_000_000_000_u64,
             "Timeout": 2_000_000_000_u64,
             "Retries": 3,
         },
