@@ -12,10 +12,19 @@ pub enum Bug {
     PeerDiscovery404,
     /// #2395: the running binary is of another commit than the one that was deployed.
     BuildinfoStaleImage,
+    /// The preclean of one galaxy stack removes every stack's engines. The replay itself does it.
+    GalaxyPrecleanScope,
+    /// A galaxy backend spawns engines without its stack's label. The replay boots it so.
+    GalaxyStackLabel,
 }
 
 impl Bug {
-    pub const ALL: [Self; 2] = [Self::PeerDiscovery404, Self::BuildinfoStaleImage];
+    pub const ALL: [Self; 4] = [
+        Self::PeerDiscovery404,
+        Self::BuildinfoStaleImage,
+        Self::GalaxyPrecleanScope,
+        Self::GalaxyStackLabel,
+    ];
 
     /// The name of the switch, which is also the name of the replay that must catch it.
     #[must_use]
@@ -23,6 +32,8 @@ impl Bug {
         match self {
             Self::PeerDiscovery404 => "peer-discovery-404",
             Self::BuildinfoStaleImage => "buildinfo-stale-image",
+            Self::GalaxyPrecleanScope => "galaxy-preclean-scope",
+            Self::GalaxyStackLabel => "galaxy-stack-label",
         }
     }
 }
@@ -93,7 +104,8 @@ mod tests {
     #[test]
     fn a_list_switches_each_on_and_blanks_do_not_matter() {
         let bugs = Bugs::parse(" peer-discovery-404 ,, buildinfo-stale-image,").unwrap();
-        assert!(Bug::ALL.into_iter().all(|bug| bugs.has(bug)));
+        assert!(bugs.has(Bug::PeerDiscovery404) && bugs.has(Bug::BuildinfoStaleImage));
+        assert_eq!(bugs.iter().count(), 2);
         assert_eq!(Bugs::parse(" , ").unwrap(), Bugs::default());
     }
 

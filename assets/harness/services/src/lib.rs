@@ -11,6 +11,7 @@ pub mod config;
 pub mod cp_proxy;
 pub mod cp_stub;
 pub mod error;
+pub mod galaxy;
 pub mod guard;
 pub mod health;
 pub mod http;

@@ -9,7 +9,7 @@ use axum::http::Request;
 use harness_services::bugs::{self, Bugs};
 use harness_services::config::TenantConfig;
 use harness_services::http::fetch;
-use harness_services::{buildinfo, cp_stub, peers_tool, tenant};
+use harness_services::{buildinfo, cp_stub, galaxy, peers_tool, tenant};
 use lexopt::{Arg, ValueExt as _};
 
 const USAGE: &str = "\
@@ -37,6 +37,7 @@ enum Command {
     CpStub,
     Healthcheck { url: String },
     ListPeers(peers_tool::Query),
+    Galaxy(galaxy::Command),
 }
 
 fn parse() -> Result<Command, lexopt::Error> {
@@ -65,6 +66,7 @@ fn parse() -> Result<Command, lexopt::Error> {
             Err("list-peers needs --platform and --workspace".into())
         }
         ["tool", "list-peers"] => Ok(Command::ListPeers(query)),
+        ["galaxy", ref words @ ..] => Ok(Command::Galaxy(galaxy::Command::parse(words)?)),
         _ => Err(format!("unknown command: {}", words.join(" ")).into()),
     }
 }
@@ -79,7 +81,7 @@ async fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => {
             // Nowhere to report that standard error is gone.
-            let _ = write!(io::stderr(), "{error}\n\n{USAGE}");
+            let _ = write!(io::stderr(), "{error}\n\n{USAGE}{}", galaxy::USAGE);
             return ExitCode::from(2);
         }
     };
@@ -113,6 +115,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(cp_stub::run(port, slug).await?)
         }
         Command::Healthcheck { url } => healthcheck(&url).await,
+        Command::Galaxy(command) => galaxy::run(command, variable).await,
         Command::ListPeers(query) => {
             let bugs = Bugs::parse(&variable(bugs::VARIABLE).unwrap_or_default())?;
             Ok(writeln!(
