@@ -63,8 +63,8 @@ fn a_compose_stack_is_one_checkout_of_one_project() {
         ]
         .into()
     };
-    assert!(stack.selector.matches(&labels(&directory)));
-    assert!(!stack.selector.matches(&labels(Path::new("/elsewhere"))));
+    assert!(stack.claims.matches(&labels(&directory)));
+    assert!(!stack.claims.matches(&labels(Path::new("/elsewhere"))));
 
     let harness = config.harness.unwrap();
     let up = harness.up.unwrap();

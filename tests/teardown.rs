@@ -25,7 +25,9 @@ fn selector(conditions: &[&str]) -> Selector {
 fn stack(name: &str, conditions: &[&str], protection: Protection) -> Stack {
     Stack {
         name: name.into(),
-        selector: selector(conditions),
+        claims: selector(conditions).into(),
+        spawner: None,
+        state_dirs: Vec::new(),
         protection,
         compose_project: None,
     }
@@ -309,7 +311,9 @@ fn compose_scope() -> Scope {
         families: Vec::new(),
         stacks: vec![Stack {
             name: "shop".into(),
-            selector,
+            claims: selector.into(),
+            spawner: None,
+            state_dirs: Vec::new(),
             protection: Protection::Removable,
             compose_project: Some("shop".to_owned()),
         }],

@@ -17,7 +17,7 @@ use crate::domain::line::{Mark, SourceId};
 use crate::domain::link::Link;
 use crate::domain::replay::parse_duration;
 use crate::domain::scope::Scope;
-use crate::engine::Tail;
+use crate::engine::{Tail, list_any};
 use crate::logs::{FollowInput, FollowOptions, LogEvent, REORDER_WINDOW, dump, follow, reorder};
 use crate::report::{Paint, Palette};
 use crate::text::sanitize::{sanitize, sanitize_plain};
@@ -60,12 +60,7 @@ pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result
 }
 
 async fn in_scope(context: &Context) -> Result<Vec<Container>, Failure> {
-    let mut all = BTreeMap::new();
-    for selector in context.config.scope.queries() {
-        for container in context.engine.list(&selector).await? {
-            all.insert(container.name.clone(), container);
-        }
-    }
+    let all = list_any(&*context.engine, &context.config.scope.queries()).await?;
     Ok(all.into_values().collect())
 }
 

@@ -1,6 +1,5 @@
 //! `ps`: the containers of the family, by stack.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
@@ -11,9 +10,8 @@ use super::output::{Ended, Failure, mention_missing_file, palette};
 use crate::bootstrap::{Context, Options};
 use crate::domain::container::{Container, Health, State};
 use crate::domain::exit::Exit;
-use crate::domain::id::ContainerId;
 use crate::domain::scope::{Placement, Protection, Scope};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, list_any};
 use crate::report::{Paint, Palette, json_line};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{pad, width};
@@ -48,15 +46,7 @@ pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<End
 type Groups = Vec<(String, Vec<Container>)>;
 
 async fn groups(engine: &dyn Engine, scope: &Scope) -> Result<Groups, EngineError> {
-    let mut all: BTreeMap<ContainerId, Container> = BTreeMap::new();
-    for selector in scope.queries() {
-        let found = engine.list(&selector).await?;
-        all.extend(
-            found
-                .into_iter()
-                .map(|container| (container.id.clone(), container)),
-        );
-    }
+    let all = list_any(engine, &scope.queries()).await?;
     let mut groups: Groups = scope
         .stacks
         .iter()

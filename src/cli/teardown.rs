@@ -38,7 +38,7 @@ pub(super) async fn teardown(
     if plan.is_empty() && plan.hook.is_none() {
         return Err(Failure::new(
             Exit::NothingMatched,
-            format!("nothing matches {}: nothing was removed", plan.selector),
+            format!("nothing matches {}: nothing was removed", plan.claims),
         ));
     }
     let Some(seen) = confirmation(&plan, args)? else {
@@ -53,7 +53,7 @@ pub(super) async fn teardown(
         .confirm(&seen)
         .map_err(|changed| Failure::new(Exit::Refused, changed.to_string()))?;
     let request = Request {
-        teardown: When::Confirmed(confirmed),
+        teardown: When::Confirmed(Box::new(confirmed)),
         ..Request::nothing()
     };
     let summary = session(&context, request, color, args.json).await?;

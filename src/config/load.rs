@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::reader::{Source, Table};
 use super::schema::{Config, Harness, Ready, Replays};
+use crate::domain::claims::Claims;
 use crate::domain::hook::Hook;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
 use crate::domain::scope::{Protection, Scope, Stack, StackName};
@@ -162,9 +163,13 @@ fn config(root_table: Table<'_>, root: &Path) -> Config {
 /// Reads `labels`, in which `{checkout}` stands for this checkout.
 fn selector(table: &Table<'_>, root: &Path) -> Option<Selector> {
     let labels = table.strings("labels")?;
+    conditions(table, "labels", &labels, root)
+}
+
+fn conditions(table: &Table<'_>, key: &str, labels: &[String], root: &Path) -> Option<Selector> {
     if labels.is_empty() {
         table.reject(
-            "labels",
+            key,
             "must name at least one label: everything on an engine cannot be meant",
         );
         return None;
@@ -175,7 +180,7 @@ fn selector(table: &Table<'_>, root: &Path) -> Option<Selector> {
             |label| match label.replace("{checkout}", &checkout(root)).parse() {
                 Ok(condition) => Some(condition),
                 Err(error) => {
-                    table.reject("labels", format!("{error}"));
+                    table.reject(key, format!("{error}"));
                     None
                 }
             },
@@ -204,6 +209,15 @@ fn stack(
     let compose = table.string("compose");
     let project = table.string("project");
     let teardown = table.bool("teardown").unwrap_or(false);
+    let also: Vec<Selector> = table
+        .lists("also")
+        .iter()
+        .filter_map(|labels| conditions(&table, "also", labels, root))
+        .collect();
+    let spawner = table
+        .strings("spawner")
+        .and_then(|labels| conditions(&table, "spawner", &labels, root));
+    let state_dirs = state_dirs(&table);
     let name = match name {
         None => {
             table.missing("name");
@@ -237,7 +251,9 @@ fn stack(
     let (selector, compose_project) = resolved?;
     Some(Stack {
         name: StackName::from(name?),
-        selector,
+        claims: Claims::new(selector, also),
+        spawner,
+        state_dirs,
         protection: if teardown {
             Protection::Removable
         } else {
@@ -245,6 +261,29 @@ fn stack(
         },
         compose_project,
     })
+}
+
+/// Globs that name directories at least one level below a top-level one: `/tmp/x-*` is fine, `/*`
+/// and `/home/*` are whole trees of other people's.
+fn state_dirs(table: &Table<'_>) -> Vec<String> {
+    let globs = table.strings("state_dirs").unwrap_or_default();
+    for glob in &globs {
+        let name = glob.rsplit('/').next().unwrap_or_default();
+        let literal = name.chars().filter(|c| !"*?[]!-.".contains(*c)).count();
+        let why = if let Err(error) = glob::Pattern::new(glob) {
+            error.to_string()
+        } else if !glob.starts_with('/') || glob.matches('/').count() < 2 {
+            "must be an absolute path of at least two parts".to_owned()
+        } else if glob.split('/').any(|part| part == ".." || part == "**") {
+            "must not hold .. or **".to_owned()
+        } else if literal < 3 {
+            "must name its directories by at least three letters of their own".to_owned()
+        } else {
+            continue;
+        };
+        table.reject("state_dirs", format!("{glob:?} {why}"));
+    }
+    globs
 }
 
 /// The labels that compose writes for the project of this file. The project's name alone would

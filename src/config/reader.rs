@@ -176,6 +176,31 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// An array of arrays of strings; nothing where the key is absent.
+    pub(super) fn lists(&self, key: &'static str) -> Vec<Vec<String>> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong(key, value, "an array of arrays of strings");
+            return Vec::new();
+        };
+        let mut lists = Vec::new();
+        for item in items {
+            let strings: Option<Vec<String>> = item.get_ref().as_array().and_then(|words| {
+                words
+                    .iter()
+                    .map(|word| word.get_ref().as_str().map(str::to_owned))
+                    .collect()
+            });
+            match strings {
+                Some(strings) => lists.push(strings),
+                None => self.wrong(key, item, "an array of strings"),
+            }
+        }
+        lists
+    }
+
     pub(super) fn table(&self, key: &'static str) -> Option<Table<'a>> {
         let value = self.get(key)?;
         if let DeValue::Table(table) = value.get_ref() {

@@ -4,6 +4,7 @@
 //! crate but [`crate::text`]. A rule that needs only data lives here, beside its type, so that
 //! the command line, the dashboard and the tests share it.
 
+pub mod claims;
 pub mod container;
 pub mod event;
 pub mod exit;

@@ -8,6 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::claims::Claims;
 use super::label::Labels;
 use super::scope::StackName;
 use super::selector::Selector;
@@ -18,6 +19,8 @@ pub enum ItemKind {
     Container,
     Network,
     Volume,
+    /// A directory on the engine's host that was bound into a container.
+    StateDir,
 }
 
 impl ItemKind {
@@ -26,6 +29,7 @@ impl ItemKind {
             Self::Container => "container",
             Self::Network => "network",
             Self::Volume => "volume",
+            Self::StateDir => "state dir",
         }
     }
 }
@@ -35,7 +39,7 @@ impl ItemKind {
 pub struct Item {
     pub kind: ItemKind,
     pub name: String,
-    /// The engine's id; a volume has none but its name.
+    /// The engine's id; a volume has none but its name, a directory its device and inode.
     pub id: String,
     pub created: Option<Timestamp>,
     pub labels: Labels,
@@ -63,6 +67,8 @@ pub enum SpareReason {
     InUse { by: String },
     /// Another checkout uses the same compose project name, so the label does not say whose it is.
     ForeignProject { working_dir: String },
+    /// A directory that no container uses any more and that does not say whose it is.
+    Ownerless,
 }
 
 impl fmt::Display for SpareReason {
@@ -77,6 +83,7 @@ impl fmt::Display for SpareReason {
                 f.write_str(&names.iter().map(|n| &**n).collect::<Vec<_>>().join(", "))
             }
             Self::Unclaimed => f.write_str("no stack claims it"),
+            Self::Ownerless => f.write_str("no container uses it, and it does not say whose it is"),
             Self::InUse { by } => write!(f, "{by} uses it"),
             Self::ForeignProject { working_dir } => {
                 write!(f, "{working_dir} uses the same project name")
@@ -89,7 +96,9 @@ impl fmt::Display for SpareReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TeardownPlan {
     pub stack: StackName,
-    pub selector: Selector,
+    pub claims: Claims,
+    /// Containers that it matches go before the others.
+    pub spawner: Option<Selector>,
     /// The hook that runs first, as people would type it.
     pub hook: Option<String>,
     /// In the order of removal.
@@ -131,7 +140,7 @@ pub struct PlanChanged {
 pub struct ConfirmedPlan(TeardownPlan);
 
 impl TeardownPlan {
-    /// Identifies what would be removed: stack, selector, hook, and kind, id and creation time of
+    /// Identifies what would be removed: stack, claims, hook, and kind, id and creation time of
     /// each item. State and order do not matter, so a container that merely stops changes nothing.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut items: Vec<&Item> = self.remove.iter().collect();
@@ -142,7 +151,7 @@ impl TeardownPlan {
             hash.update(text);
         };
         field(&self.stack);
-        field(&self.selector.to_string());
+        field(&self.claims.to_string());
         field(self.hook.as_deref().unwrap_or_default());
         for item in items {
             field(item.kind.word());
@@ -217,7 +226,8 @@ mod tests {
     fn plan(items: &[Item]) -> TeardownPlan {
         TeardownPlan {
             stack: "integration".into(),
-            selector: Selector::new(Condition::equals("a", "1"), []),
+            claims: Selector::new(Condition::equals("a", "1"), []).into(),
+            spawner: None,
             hook: None,
             remove: items.to_vec(),
             spare: Vec::new(),

@@ -2,17 +2,22 @@
 
 use std::sync::Arc;
 
+use super::claims::Claims;
 use super::label::{Condition, Labels};
 use super::selector::Selector;
 
 /// The name of a stack as people type it.
 pub type StackName = Arc<str>;
 
-/// A named selector, and whether tackroom may remove what it matches.
+/// A named selection, and whether tackroom may remove what it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stack {
     pub name: StackName,
-    pub selector: Selector,
+    pub claims: Claims,
+    /// What of it makes new containers. It is removed before the others, which would come back.
+    pub spawner: Option<Selector>,
+    /// Globs of absolute paths on the engine's host: directories that go with their container.
+    pub state_dirs: Vec<String>,
     pub protection: Protection,
     /// The compose project behind the selector. Networks and volumes carry its label too, but
     /// not the working directory, so a plan needs it to claim them.
@@ -82,7 +87,7 @@ impl Scope {
         let mut names: Vec<StackName> = self
             .stacks
             .iter()
-            .filter(|stack| stack.selector.matches(labels))
+            .filter(|stack| stack.claims.matches(labels))
             .map(|stack| stack.name.clone())
             .collect();
         match names.len() {
@@ -109,7 +114,11 @@ impl Scope {
         let all: Vec<&Selector> = self
             .families
             .iter()
-            .chain(self.stacks.iter().map(|stack| &stack.selector))
+            .chain(
+                self.stacks
+                    .iter()
+                    .flat_map(|stack| stack.claims.selectors()),
+            )
             .collect();
         let mut wanted: Vec<Selector> = Vec::new();
         for (index, selector) in all.iter().enumerate() {
@@ -137,7 +146,9 @@ mod tests {
     fn stack(name: &str, conditions: &[&str]) -> Stack {
         Stack {
             name: name.into(),
-            selector: selector(conditions),
+            claims: selector(conditions).into(),
+            spawner: None,
+            state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
         }

@@ -8,8 +8,10 @@ mod backoff;
 pub mod contract;
 mod error;
 pub mod fake;
+mod list;
 mod port;
 
 pub use backoff::Backoff;
 pub use error::{EngineError, ErrorKind};
+pub use list::list_any;
 pub use port::{Engine, Inspect, LogRequest, NetworkInfo, Removal, Stream, Tail, VolumeInfo};

@@ -15,7 +15,7 @@ use crate::domain::plan::ConfirmedPlan;
 use crate::domain::replay::Replay;
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::{Protection, Stack};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{Control, Controller, Phase};
 use crate::record::{HarnessLock, LockError, Store};
@@ -61,7 +61,7 @@ pub enum Teardown {
     /// Never: the user wants to look at it.
     Never,
     /// This, and nothing else of the stack.
-    Confirmed(ConfirmedPlan),
+    Confirmed(Box<ConfirmedPlan>),
 }
 
 impl Request {
@@ -253,7 +253,7 @@ impl Harness {
         sink: &mut Sink,
     ) {
         let (confirmed, again) = match &request.teardown {
-            Teardown::Confirmed(confirmed) => (confirmed.clone(), false),
+            Teardown::Confirmed(confirmed) => ((**confirmed).clone(), false),
             Teardown::Never => return self.say_how_to_take_down(request, sink),
             Teardown::IfCutOff if sink.summary.interrupted.is_none() => {
                 if work == Work::Broken {
@@ -415,11 +415,9 @@ impl Steps<'_> {
         let Some(stack) = self.harness.stack() else {
             return Ok(Vec::new());
         };
-        let containers = self.harness.engine.list(&stack.selector).await?;
-        Ok(containers
-            .into_iter()
-            .map(|container| container.id)
-            .collect())
+        let engine = &*self.harness.engine;
+        let containers = list_any(engine, stack.claims.selectors()).await?;
+        Ok(containers.into_keys().collect())
     }
 
     /// Runs a hook; says whether what comes after it makes sense.
@@ -467,7 +465,7 @@ impl Steps<'_> {
         };
         Ok(Readiness {
             ready: &harness.ready,
-            selector: self.harness.stack().map(|stack| &stack.selector),
+            claims: self.harness.stack().map(|stack| &stack.claims),
             http,
         })
     }
@@ -500,7 +498,7 @@ impl Steps<'_> {
         let Ok(mut readiness) = self.readiness(harness) else {
             return Ok(false);
         };
-        if readiness.http.is_none() && (readiness.selector.is_none() || !harness.ready.healthy) {
+        if readiness.http.is_none() && (readiness.claims.is_none() || !harness.ready.healthy) {
             // Nothing could tell.
             return Ok(false);
         }

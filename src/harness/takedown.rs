@@ -130,7 +130,8 @@ impl Harness {
     ) -> StepOutcome {
         let mut round = confirmed.clone();
         for number in 1.. {
-            let mut problems = Vec::new();
+            let mut failures: Vec<String> = Vec::new();
+            let mut spared: Vec<String> = Vec::new();
             if !control.is_abandoned() {
                 let engine = &*self.engine;
                 let grace = control.grace(GRACE);
@@ -140,9 +141,12 @@ impl Harness {
                     &round,
                     grace,
                     &mut |item, outcome| {
-                        if let ItemOutcome::Failed { why } | ItemOutcome::Changed { why } = &outcome
-                        {
-                            problems.push(format!("{} {}: {why}", item.kind.word(), item.name));
+                        let problem =
+                            |why: &str| format!("{} {}: {why}", item.kind.word(), item.name);
+                        match &outcome {
+                            ItemOutcome::Failed { why } => failures.push(problem(why)),
+                            ItemOutcome::Changed { why } => spared.push(problem(why)),
+                            ItemOutcome::Removed | ItemOutcome::Gone => {}
                         }
                         sink.emit(RunEventKind::ItemFinished { item, outcome });
                     },
@@ -158,7 +162,12 @@ impl Harness {
                 }
             };
             if left.is_empty() {
-                return StepOutcome::Done;
+                // What failed may be something that no label finds again, such as a directory.
+                if failures.is_empty() {
+                    return StepOutcome::Done;
+                }
+                let reason = failures.join("; ");
+                return StepOutcome::Failed { reason };
             }
             if again && number < ROUNDS && !control.is_abandoned() {
                 sink.emit(RunEventKind::Note(format!(
@@ -179,7 +188,7 @@ impl Harness {
             }
             let names: Vec<&str> = left.remove.iter().map(|item| item.name.as_str()).collect();
             let mut reason = format!("left behind: {}", names.join(", "));
-            for problem in problems {
+            for problem in failures.into_iter().chain(spared) {
                 reason.push_str("; ");
                 reason.push_str(&problem);
             }

@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep};
 
 use super::http;
 use crate::config::Ready;
+use crate::domain::claims::Claims;
 use crate::domain::container::{Container, Health, State};
 use crate::domain::hook::{Progress, Step};
 use crate::domain::run::{RunEventKind, Seconds, StepOutcome};
-use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, list_any};
 use crate::process::Control;
 
 /// Between two looks.
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Readiness<'a> {
     pub ready: &'a Ready,
     /// `None`: there are no containers to wait for.
-    pub selector: Option<&'a Selector>,
+    pub claims: Option<&'a Claims>,
     /// [`Ready::http`] with its names replaced.
     pub http: Option<String>,
 }
@@ -80,13 +80,13 @@ async fn look(engine: &dyn Engine, readiness: &Readiness<'_>) -> Result<Look, En
     let mut total = 0;
     let mut waiting = Vec::new();
     let mut hopeless = None;
-    if let Some(selector) = readiness.selector.filter(|_| readiness.ready.healthy) {
-        let containers = engine.list(selector).await?;
+    if let Some(claims) = readiness.claims.filter(|_| readiness.ready.healthy) {
+        let containers = list_any(engine, claims.selectors()).await?;
         if containers.is_empty() {
             waiting.push("the first container".to_owned());
             total += 1;
         }
-        for container in &containers {
+        for container in containers.values() {
             total += 1;
             match condition(container) {
                 Condition::Ready => done += 1,
@@ -157,15 +157,15 @@ fn condition(container: &Container) -> Condition {
 
 /// What the health checks that fail say themselves.
 async fn explain(engine: &dyn Engine, readiness: &Readiness<'_>) -> String {
-    let Some(selector) = readiness.selector else {
+    let Some(claims) = readiness.claims else {
         return String::new();
     };
-    let Ok(containers) = engine.list(selector).await else {
+    let Ok(containers) = list_any(engine, claims.selectors()).await else {
         return String::new();
     };
     let mut details = String::new();
     for container in containers
-        .iter()
+        .values()
         .filter(|container| container.health.is_some_and(|h| h != Health::Healthy))
     {
         let output = match engine.inspect(&container.id).await {

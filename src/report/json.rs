@@ -231,6 +231,11 @@ fn item(item: &Item) -> Value {
 
 /// A teardown plan with its fingerprint.
 pub fn plan(plan: &TeardownPlan) -> Value {
+    let claims: Vec<Vec<String>> = plan
+        .claims
+        .selectors()
+        .map(|selector| selector.conditions().map(ToString::to_string).collect())
+        .collect();
     let spare: Vec<Value> = plan
         .spare
         .iter()
@@ -244,7 +249,7 @@ pub fn plan(plan: &TeardownPlan) -> Value {
         .collect();
     json!({
         "stack": &*plan.stack,
-        "selector": plan.selector.conditions().map(ToString::to_string).collect::<Vec<_>>(),
+        "claims": claims,
         "hook": plan.hook,
         "fingerprint": plan.fingerprint().as_str(),
         "remove": plan.remove.iter().map(item).collect::<Vec<_>>(),

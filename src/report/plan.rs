@@ -21,7 +21,7 @@ pub fn write_plan(
     palette: Palette,
     now: Timestamp,
 ) -> io::Result<()> {
-    let selector = plan.selector.to_string();
+    let selector = plan.claims.to_string();
     let title = format!("teardown of {}", plan.stack);
     writeln!(
         out,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::state_dirs::state_dirs;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::scope::{Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo};
+use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo, list_any};
 
 /// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,12 +56,13 @@ pub async fn build(
     }
     let mut plan = TeardownPlan {
         stack: stack.name.clone(),
-        selector: stack.selector.clone(),
+        claims: stack.claims.clone(),
+        spawner: stack.spawner.clone(),
         hook,
         remove: Vec::new(),
         spare: Vec::new(),
     };
-    let containers = in_scope(engine, scope).await?;
+    let containers = list_any(engine, &scope.queries()).await?;
     for container in containers.values() {
         match spare_reason(container, scope, stack) {
             None => plan.remove.push(container_item(container)),
@@ -83,15 +85,21 @@ pub async fn build(
     volumes.dedup_by(|a, b| a.name == b.name);
     for network in networks {
         let in_use = network_user(&network, &plan, &containers);
-        let compose_only = !stack.selector.matches(&network.labels);
+        let compose_only = !stack.claims.matches(&network.labels);
         let foreign = foreign.as_ref().filter(|_| compose_only);
         add(&mut plan, network_item(&network), in_use, foreign);
     }
     for volume in volumes {
         let in_use = volume_user(&volume, &plan, &containers);
-        let compose_only = !stack.selector.matches(&volume.labels);
+        let compose_only = !stack.claims.matches(&volume.labels);
         let foreign = foreign.as_ref().filter(|_| compose_only);
         add(&mut plan, volume_item(&volume), in_use, foreign);
+    }
+    for (item, reason) in state_dirs(engine, stack, &plan, &containers).await? {
+        match reason {
+            None => plan.remove.push(item),
+            Some(reason) => plan.spare.push(Spared { item, reason }),
+        }
     }
     plan.remove
         .sort_by(|a, b| (a.kind, &a.name, &a.id).cmp(&(b.kind, &b.name, &b.id)));
@@ -109,19 +117,6 @@ fn add(plan: &mut TeardownPlan, item: Item, in_use: Option<String>, foreign: Opt
         (None, None) => return plan.remove.push(item),
     };
     plan.spare.push(Spared { item, reason });
-}
-
-async fn in_scope(
-    engine: &dyn Engine,
-    scope: &Scope,
-) -> Result<BTreeMap<ContainerId, Container>, EngineError> {
-    let mut containers = BTreeMap::new();
-    for selector in scope.queries() {
-        for container in engine.list(&selector).await? {
-            containers.insert(container.id.clone(), container);
-        }
-    }
-    Ok(containers)
 }
 
 /// Why a container of the scope stays; `None` if it goes.
@@ -152,9 +147,7 @@ fn object_selectors(stack: &Stack) -> Vec<Selector> {
         .compose_project
         .as_ref()
         .map(|project| Selector::new(Condition::equals(COMPOSE_PROJECT, project), []));
-    std::iter::once(stack.selector.clone())
-        .chain(project)
-        .collect()
+    stack.claims.selectors().cloned().chain(project).collect()
 }
 
 /// The working directory of another checkout whose containers carry the same project name.
@@ -169,7 +162,7 @@ async fn foreign_project(
     let containers = engine.list(&same_name).await?;
     Ok(containers
         .into_iter()
-        .find(|container| !stack.selector.matches(&container.labels))
+        .find(|container| !stack.claims.matches(&container.labels))
         .map(|container| {
             container
                 .labels
@@ -179,7 +172,7 @@ async fn foreign_project(
         }))
 }
 
-fn goes(plan: &TeardownPlan, id: &ContainerId) -> bool {
+pub(super) fn goes(plan: &TeardownPlan, id: &ContainerId) -> bool {
     plan.remove
         .iter()
         .any(|item| item.kind == ItemKind::Container && item.id == id.as_str())

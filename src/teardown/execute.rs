@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use super::build::{container_item, spare_reason};
+use super::state_dirs;
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
-use crate::domain::plan::{ConfirmedPlan, Item, ItemKind, ItemOutcome};
+use crate::domain::plan::{ConfirmedPlan, Item, ItemKind, ItemOutcome, TeardownPlan};
 use crate::domain::scope::Scope;
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, ErrorKind, Removal};
+use crate::engine::{Engine, EngineError, ErrorKind, Removal, list_any};
 
 /// How many containers are stopped at the same time: one after the other, ten graces add up.
 const AT_ONCE: usize = 8;
@@ -27,14 +28,7 @@ pub async fn execute(
     grace: Duration,
     emit: &mut (dyn FnMut(Item, ItemOutcome) + Send),
 ) {
-    for kind in [ItemKind::Container, ItemKind::Network, ItemKind::Volume] {
-        let items: Vec<Item> = confirmed
-            .plan()
-            .remove
-            .iter()
-            .filter(|item| item.kind == kind)
-            .cloned()
-            .collect();
+    for items in waves(confirmed.plan()) {
         let mut outcomes = stream::iter(items.into_iter().map(|item| async move {
             let outcome = remove(engine, scope, confirmed, &item, grace).await;
             (item, outcome)
@@ -44,6 +38,27 @@ pub async fn execute(
             emit(item, outcome);
         }
     }
+}
+
+/// What is removed together, in order. A spawner goes first: what it would spawn while the others
+/// go is then still found by the check afterwards.
+fn waves(plan: &TeardownPlan) -> [Vec<Item>; 5] {
+    let wave = |item: &Item| match item.kind {
+        ItemKind::Container => {
+            let spawns = |spawner: &Selector| spawner.matches(&item.labels);
+            usize::from(!plan.spawner.as_ref().is_some_and(spawns))
+        }
+        ItemKind::Network => 2,
+        ItemKind::Volume => 3,
+        ItemKind::StateDir => 4,
+    };
+    let mut waves: [Vec<Item>; 5] = Default::default();
+    for item in &plan.remove {
+        if let Some(items) = waves.get_mut(wave(item)) {
+            items.push(item.clone());
+        }
+    }
+    waves
 }
 
 async fn remove(
@@ -58,6 +73,9 @@ async fn remove(
             ItemKind::Container => remove_container(engine, item, grace).await,
             ItemKind::Network => engine.remove_network(&item.id).await,
             ItemKind::Volume => engine.remove_volume(&item.id).await,
+            ItemKind::StateDir => state_dirs::remove(item)
+                .await
+                .map_err(|error| from_disk(&error)),
         },
         Ok(Some(why)) => return ItemOutcome::Changed { why },
         Err(error) => Err(error),
@@ -95,15 +113,25 @@ async fn second_look(
 ) -> Result<Option<String>, EngineError> {
     let gone = || EngineError::new(ErrorKind::NotFound, format!("{} is gone", item.name));
     // Asked for by its own labels, so the engine finds this object and few others.
-    let by_labels = selector_of(&item.labels).unwrap_or_else(|| confirmed.plan().selector.clone());
+    let by_labels =
+        selector_of(&item.labels).unwrap_or_else(|| confirmed.plan().claims.first().clone());
     let now = match item.kind {
+        ItemKind::StateDir => {
+            let patterns = scope
+                .stack(&confirmed.plan().stack)
+                .map(|stack| stack.state_dirs.as_slice())
+                .unwrap_or_default();
+            let containers = list_any(engine, &scope.queries()).await?;
+            return state_dirs::changed(item, patterns, &containers)
+                .map_err(|error| from_disk(&error));
+        }
         ItemKind::Container => {
             let id = ContainerId::new(item.id.as_str());
             let container = engine.inspect(&id).await?.container;
             let plan = confirmed.plan();
             let stack = scope
                 .stack(&plan.stack)
-                .filter(|stack| stack.selector == plan.selector);
+                .filter(|stack| stack.claims == plan.claims);
             let Some(stack) = stack else {
                 return Ok(Some(format!("the stack {} is not what it was", plan.stack)));
             };
@@ -140,6 +168,15 @@ async fn second_look(
     } else {
         None
     })
+}
+
+/// The disk's refusals in the engine's words: what is not there is done.
+fn from_disk(error: &std::io::Error) -> EngineError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+        _ => ErrorKind::Engine,
+    };
+    EngineError::new(kind, error.to_string())
 }
 
 /// Lists give creation times in whole seconds, inspects in nanoseconds.

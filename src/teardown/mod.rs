@@ -3,6 +3,7 @@
 
 mod build;
 mod execute;
+mod state_dirs;
 
 pub use build::{PlanError, build};
 pub use execute::execute;

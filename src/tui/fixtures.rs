@@ -63,7 +63,9 @@ pub(super) fn selector(conditions: &[&str]) -> Selector {
 pub(super) fn scope() -> Scope {
     let stack = |name: &str, conditions: &[&str], protection| Stack {
         name: name.into(),
-        selector: selector(conditions),
+        claims: selector(conditions).into(),
+        spawner: None,
+        state_dirs: Vec::new(),
         protection,
         compose_project: None,
     };
@@ -403,7 +405,8 @@ pub(super) fn plan() -> TeardownPlan {
     };
     TeardownPlan {
         stack: "tenant".into(),
-        selector: selector(&["com.docker.compose.project=tenant"]),
+        claims: selector(&["com.docker.compose.project=tenant"]).into(),
+        spawner: None,
         hook: Some("./down.sh".to_owned()),
         remove: vec![
             item(ItemKind::Container, "tenant_cf-proxy_1", 120),

@@ -200,7 +200,7 @@ async fn confirmed(
         .await
         .map_err(|error| error.to_string())?;
     let confirmed = plan.confirm(seen).map_err(|error| error.to_string())?;
-    Ok(Teardown::Confirmed(confirmed))
+    Ok(Teardown::Confirmed(Box::new(confirmed)))
 }
 
 impl Back for Performer {

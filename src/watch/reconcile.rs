@@ -161,7 +161,9 @@ mod tests {
     fn scope() -> Arc<Scope> {
         let stack = |name: &str| Stack {
             name: name.into(),
-            selector: selector(&["family=1", &format!("stack={name}")]),
+            claims: selector(&["family=1", &format!("stack={name}")]).into(),
+            spawner: None,
+            state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
         };

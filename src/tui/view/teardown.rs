@@ -102,7 +102,7 @@ impl Rows {
         plan: &TeardownPlan,
         done: Option<&Vec<(Item, ItemOutcome)>>,
     ) {
-        self.add("selector  ", &plan.selector.to_string(), Role::Text);
+        self.add("selector  ", &plan.claims.to_string(), Role::Text);
         if let Some(hook) = &plan.hook {
             self.add("hook      ", &format!("{hook} runs first"), Role::Text);
         }
