@@ -12,7 +12,7 @@ require BASE ORG_ID ADMIN_TOKEN ALPHA_ID ALPHA_TOKEN BETA_ID
 
 UNREGISTERED=00000000-0000-4000-8000-000000000404
 # The way a workspace takes: through the proxy, not past it.
-PLATFORM=http://cf-proxy:8080
+PLATFORM=http://harness-tenant.localhost:8080
 as_org=(-H "X-Molecule-Org-Id: $ORG_ID")
 as_admin=("${as_org[@]}" -H "Authorization: Bearer $ADMIN_TOKEN")
 
