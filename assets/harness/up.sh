@@ -3,7 +3,7 @@
 #   REBUILD=1          build every image but the base again
 #   HARNESS_PORT=N     host port; else 8080 if it is free, else another
 #   HARNESS_TIMEOUT=N  seconds that the containers have to become healthy (120)
-#   HARNESS_BUG=a,b    put production bugs back; "unknown" lists them. bugs.sh does it while the harness is up
+#   HARNESS_BUG=a,b    put production bugs back; bugs.sh names them, and switches them while the harness is up
 #   HARNESS_RATE_LIMIT=N  requests a minute that each tenant admits from the proxy (1000)
 #   ALPHA_ORG_ID, ALPHA_ADMIN_TOKEN (or ORG_ID, ADMIN_TOKEN), BETA_ORG_ID, BETA_ADMIN_TOKEN: the tenants'
 #   PULL_TIMEOUT, DEBIAN_MIRROR: see base-image.sh
@@ -121,7 +121,7 @@ compile_services() {
 provide_services_image() {
     local context=$TARGET_DIR/image image=tackroom-harness/services:$COMPOSE_PROJECT_NAME content
     mkdir -p "$context/bugs"
-    cp "$TARGET_DIR/$TRIPLE/release/harness-services" "$HARNESS_DIR/services/Dockerfile" "$context"
+    cp "$binary" "$HARNESS_DIR/services/Dockerfile" "$context"
     content=$(content_tag "$context")
     export HARNESS_SERVICES_IMAGE=$image
     if [[ -z ${REBUILD:-} ]] && [[ $(docker image inspect -f '{{index .Config.Labels "tackroom.harness.content"}}' "$image" 2> /dev/null) == "$content" ]]; then
@@ -231,6 +231,8 @@ compilation=$!
 provide_packaged_images
 step 3 "the build of the services"
 wait "$compilation" || die "the services cannot be built (linking statically takes the C library's archives: libc6-dev or glibc-static)"
+binary=$TARGET_DIR/$TRIPLE/release/harness-services
+answer=$("$binary" bugs check "${HARNESS_BUG:-}" 2>&1) || die "HARNESS_BUG names ${answer#harness-services: }"
 provide_services_image
 
 deadline=$((SECONDS + ${HARNESS_TIMEOUT:-120}))

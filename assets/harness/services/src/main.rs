@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use harness_services::bugs::{self, Bugs};
+use harness_services::bugs::{self, Bug, Bugs};
 use harness_services::config::TenantConfig;
 use harness_services::cp_stub::StubConfig;
 use harness_services::http::fetch;
@@ -18,7 +18,7 @@ usage: harness-services entrypoint        the tenant's image: tenant and canvas
        harness-services tenant
        harness-services canvas
        harness-services cp-stub
-       harness-services bugs [set LIST]
+       harness-services bugs [known | check LIST | set LIST]
        harness-services healthcheck URL
        harness-services tool list-peers --platform URL --workspace ID [--token TOKEN]
 ";
@@ -42,6 +42,8 @@ enum Command {
     Canvas,
     CpStub,
     ShowBugs,
+    KnownBugs,
+    CheckBugs { list: String },
     SwitchBugs { list: String },
     Healthcheck { url: String },
     ListPeers(peers_tool::Query),
@@ -68,6 +70,10 @@ fn parse() -> Result<Command, lexopt::Error> {
         ["tenant"] => Ok(Command::Tenant),
         ["canvas"] => Ok(Command::Canvas),
         ["bugs"] => Ok(Command::ShowBugs),
+        ["bugs", "known"] => Ok(Command::KnownBugs),
+        ["bugs", "check", list] => Ok(Command::CheckBugs {
+            list: list.to_owned(),
+        }),
         ["bugs", "set", list] => Ok(Command::SwitchBugs {
             list: list.to_owned(),
         }),
@@ -133,12 +139,9 @@ async fn run(command: Command) -> Result<(), Failure> {
             tracing::info!(git_sha = GIT_SHA, "control-plane stub");
             Ok(cp_stub::run(config).await?)
         }
-        Command::ShowBugs => {
-            for bug in bugs().iter() {
-                writeln!(io::stdout(), "{bug}")?;
-            }
-            Ok(())
-        }
+        Command::ShowBugs => print(bugs().iter()),
+        Command::KnownBugs => print(Bug::ALL),
+        Command::CheckBugs { list } => Ok(bugs::parse(&list).map(drop)?),
         Command::SwitchBugs { list } => Ok(bugs().switch(bugs::parse(&list)?)?),
         Command::Healthcheck { url } => healthcheck(&url).await,
         Command::ListPeers(query) => {
@@ -146,6 +149,13 @@ async fn run(command: Command) -> Result<(), Failure> {
             Ok(writeln!(io::stdout(), "{answer}")?)
         }
     }
+}
+
+fn print(bugs: impl IntoIterator<Item = Bug>) -> Result<(), Failure> {
+    for bug in bugs {
+        writeln!(io::stdout(), "{bug}")?;
+    }
+    Ok(())
 }
 
 fn bugs() -> Bugs {
