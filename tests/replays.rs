@@ -9,6 +9,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     reason = "a test says what went wrong by panicking"
 )]
 
@@ -229,9 +230,9 @@ impl Harness {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
-            let foreign = |start: &&str| name.to_string_lossy().starts_with(*start);
-            if FOREIGN.iter().any(|start| foreign(&start)) {
-                command.env_remove(name);
+            let text = name.to_string_lossy();
+            if FOREIGN.iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
             }
         }
         command
