@@ -37,6 +37,10 @@ expect_equal "what was ordered" \
     "$(field ".provisions[] | select(.workspace_id == \"$made\") | \"\(.org_id) \(.instance_id) \(.authenticated) \(.admin_token)\"")" \
     "$ALPHA_ORG_ID $instance true true"
 
+request GET "$ALPHA_BASE/admin/workspaces/$made/console" "${alpha_admin[@]}"
+expect_equal "its console: status" "$STATUS" 200
+expect_text "its console: body" "$(field .output)" "workspace $made"
+
 note "an instance goes with its workspace"
 request DELETE "$ALPHA_BASE/workspaces/$made" "${alpha_admin[@]}"
 expect_equal "removing it: status" "$STATUS" 200

@@ -128,6 +128,12 @@ a2a=("$ALPHA_BASE/workspaces/$ID/a2a" "${alpha_org[@]}" "${json[@]}" -d '{"metho
 request POST "${a2a[@]}" -H "X-Workspace-ID: $ALPHA_ID" -H "$(bearer "$ALPHA_TOKEN")"
 expect_equal "a message from the parent: status" "$STATUS" 202
 expect_equal "a message from the parent: body" "$(field .status)" queued
+make_workspace "{\"name\": \"deaf\", \"parent_id\": \"$ALPHA_ID\"}"
+made+=("$ID")
+request POST "$ALPHA_BASE/registry/register" "${json[@]}" -d "{\"id\": \"$ID\", \"url\": \"http://127.0.0.1:9\"}"
+request POST "$ALPHA_BASE/workspaces/$ID/a2a" "${alpha_org[@]}" "${json[@]}" -d '{"method": "message/send"}' \
+    -H "X-Workspace-ID: $ALPHA_ID" -H "$(bearer "$ALPHA_TOKEN")"
+expect_error "a message to nobody's address" 502 "workspace unreachable"
 make_workspace '{"name": "stranger"}'
 made+=("$ID")
 request POST "${a2a[@]}" -H "X-Workspace-ID: $ID"
