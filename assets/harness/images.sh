@@ -116,7 +116,7 @@ compile_services() {
 # The services' image belongs to this checkout alone. Its label says what is in it.
 provide_services_image() {
     local context=$TARGET_DIR/image image=tackroom-harness/services:$COMPOSE_PROJECT_NAME content
-    mkdir -p "$context"
+    mkdir -p "$context/bugs"
     cp "$TARGET_DIR/$TRIPLE/release/harness-services" "$HARNESS_DIR/services/Dockerfile" "$context"
     content=$(content_tag "$context")
     export HARNESS_SERVICES_IMAGE=$image

@@ -3,20 +3,24 @@
 #   REBUILD=1          build every image but the base again
 #   HARNESS_PORT=N     host port; else 8080 if it is free, else another
 #   HARNESS_TIMEOUT=N  seconds that the containers have to become healthy (120)
-#   HARNESS_BUG=a,b    put production bugs back: peer-discovery-404, buildinfo-stale-image
-#   ADMIN_TOKEN, ORG_ID: the tenant's; PULL_TIMEOUT, DEBIAN_MIRROR: see base-image.sh
+#   HARNESS_BUG=a,b    put production bugs back; bugs.sh names them, and switches them while the harness is up
+#   HARNESS_RATE_LIMIT=N  requests a minute that each tenant admits from the proxy (1000)
+#   ALPHA_ORG_ID, ALPHA_ADMIN_TOKEN (or ORG_ID, ADMIN_TOKEN), BETA_ORG_ID, BETA_ADMIN_TOKEN: the tenants'
+#   PULL_TIMEOUT, DEBIAN_MIRROR: see base-image.sh
 # shellcheck source=assets/harness/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=assets/harness/images.sh
 . "$HARNESS_DIR/images.sh"
 
 STEPS=7
-SERVICES=(postgres redis cp-stub tenant cf-proxy)
+SERVICES=(postgres redis cp-stub tenant tenant-beta cf-proxy)
 PACKAGED=(postgres redis cf-proxy) # the services whose image is Debian's package
 PORT_ATTEMPTS=3
 
-export ORG_ID=${ORG_ID:-org_harness}
-export ADMIN_TOKEN=${ADMIN_TOKEN:-harness-admin-token}
+export ALPHA_ORG_ID=${ALPHA_ORG_ID:-${ORG_ID:-harness-org-alpha}}
+export ALPHA_ADMIN_TOKEN=${ALPHA_ADMIN_TOKEN:-${ADMIN_TOKEN:-harness-admin-token-alpha}}
+export BETA_ORG_ID=${BETA_ORG_ID:-harness-org-beta}
+export BETA_ADMIN_TOKEN=${BETA_ADMIN_TOKEN:-harness-admin-token-beta}
 
 # --- Ending: no child and no temporary file stays behind.
 
@@ -81,8 +85,8 @@ start_and_await() {
     compose_pid=$!
     step 4 "postgres, redis and cp-stub"
     await_healthy postgres redis cp-stub || return 1
-    step 5 "tenant"
-    await_healthy tenant || return 1
+    step 5 "tenant and tenant-beta"
+    await_healthy tenant tenant-beta || return 1
     step 6 "cf-proxy"
     await_healthy cf-proxy || return 1
     # Compose may still be about to recreate what was healthy: only after it do the answers count.
@@ -126,6 +130,8 @@ if [[ -z $(service_containers postgres) ]]; then
 fi
 
 provide_images
+binary=$TARGET_DIR/$TRIPLE/release/harness-services
+answer=$("$binary" bugs check "${HARNESS_BUG:-}" 2>&1) || die "HARNESS_BUG names ${answer#harness-services: }"
 
 deadline=$((SECONDS + ${HARNESS_TIMEOUT:-120}))
 for ((attempt = 1; ; attempt++)); do
@@ -144,14 +150,28 @@ for ((attempt = 1; ; attempt++)); do
 done
 docker image prune -f --filter "label=tackroom.harness=$COMPOSE_PROJECT_NAME" > /dev/null
 
-BASE=http://harness-tenant.localhost:$HARNESS_PORT
-step 7 "$BASE/health"
-while request GET "$BASE/health" && [[ $STATUS != 200 ]]; do
-    ((SECONDS < deadline)) || die "$BASE/health: $STATUS $BODY"
-    sleep 0.3
-done
-
+# The first tenant has two names: scripts that know of one tenant use it without naming it.
 # shellcheck disable=SC2034  # written by name
-BASE_URL=$BASE CP_STUB_BASE=http://127.0.0.1:$(published_port cp-stub 9090)
-write_env "$UP_ENV" BASE BASE_URL CP_STUB_BASE ADMIN_TOKEN ORG_ID HARNESS_GIT_SHA COMPOSE_PROJECT_NAME
+{
+    ALPHA_HOST=harness-tenant.localhost
+    BETA_HOST=harness-tenant-beta.localhost
+    ALPHA_BASE=http://$ALPHA_HOST:$HARNESS_PORT
+    BETA_BASE=http://$BETA_HOST:$HARNESS_PORT
+    TENANT_HOST=$ALPHA_HOST BASE=$ALPHA_BASE BASE_URL=$ALPHA_BASE
+    ORG_ID=$ALPHA_ORG_ID ADMIN_TOKEN=$ALPHA_ADMIN_TOKEN
+    CP_STUB_BASE=http://127.0.0.1:$(published_port cp-stub 9090)
+}
+step 7 "$ALPHA_BASE/health and $BETA_BASE/health"
+for base in "$ALPHA_BASE" "$BETA_BASE"; do
+    while request GET "$base/health" && [[ $STATUS != 200 ]]; do
+        ((SECONDS < deadline)) || die "$base/health: $STATUS $BODY"
+        sleep 0.3
+    done
+done
+switch_bugs "${HARNESS_BUG:-}"
+
+write_env "$UP_ENV" BASE BASE_URL TENANT_HOST ORG_ID ADMIN_TOKEN \
+    ALPHA_BASE ALPHA_HOST ALPHA_ORG_ID ALPHA_ADMIN_TOKEN \
+    BETA_BASE BETA_HOST BETA_ORG_ID BETA_ADMIN_TOKEN \
+    CP_STUB_BASE HARNESS_GIT_SHA COMPOSE_PROJECT_NAME
 say "up: $BASE (project $COMPOSE_PROJECT_NAME, commit $HARNESS_GIT_SHA${HARNESS_BUG:+, bugs: $HARNESS_BUG})"
