@@ -75,7 +75,7 @@ create() {
 }
 
 ensure_postgres() {
-    local arguments=(-e POSTGRES_USER=galaxy -e POSTGRES_PASSWORD=galaxy -e POSTGRES_DB=galaxy
+    local arguments=(-e POSTGRES_USER=galaxy -e POSTGRES_PASSWORD=galaxy -e POSTGRES_DATABASES=galaxy
         --health-cmd "pg_isready -h 127.0.0.1 -U galaxy -d galaxy" --health-interval 2s)
     if [[ -n $(in_role postgres) ]] && wanted postgres "$HARNESS_POSTGRES_IMAGE" "${arguments[@]}"; then
         # With the data its games are gone, and engines without a game would play for nobody.
