@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes engines in the states that a list and a teardown must cope with, without a stack around them.
+#   cases.sh image        makes CASE_IMAGE's default anew, if it is not of this checkout's sources
 #   cases.sh make CASE…   prints the id of each container that it made, one a line
 #   cases.sh clean        removes all that this script made under this checkout label
 # The cases:
@@ -79,8 +80,9 @@ make_dead() {
 }
 
 make_spawner() {
-    local id
-    id=$(docker create --label galaxy.role=backend "${STACK_LABEL[@]}" "${COMMON[@]}" --network none --stop-timeout 1 \
+    local id labels=("${STACK_LABEL[@]}")
+    [[ $CASE_STACK != integration ]] || labels+=(--label org.testcontainers=true)
+    id=$(docker create --label galaxy.role=backend "${labels[@]}" "${COMMON[@]}" --network none --stop-timeout 1 \
         "$CASE_IMAGE" galaxy smtp-sink)
     docker start "$id" > /dev/null
     # Outlives this script, and neither the container nor its time. Holds the lock until its last engine is made.
@@ -156,8 +158,20 @@ clean() {
     [[ -z ${ids[0]} ]] || die "still there: ${ids[*]}"
 }
 
+image() {
+    # shellcheck source=assets/harness/images.sh
+    . "$HARNESS_DIR/images.sh"
+    need cargo rustc tar sha256sum
+    # shellcheck disable=SC2034  # none but the services' own
+    PACKAGED=() STEPS=3
+    work=$(mktemp -d "${TMPDIR:-/tmp}/tackroom-cases.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    provide_images
+}
+
 need docker flock
 case ${1:-} in
+    image) image ;;
     make)
         (($# > 1)) || die "which case?"
         for name in "${@:2}"; do
@@ -165,5 +179,5 @@ case ${1:-} in
         done
         ;;
     clean) clean ;;
-    *) die "make CASE…, or clean" ;;
+    *) die "image, make CASE…, or clean" ;;
 esac
