@@ -216,7 +216,7 @@ fn state_goes_with_its_stack_and_others_stays() {
         let directories = items.filter(|item| text(item, "name").starts_with('/'));
         directories.map(|item| text(item, "name")).collect()
     };
-    assert_eq!(of("remove"), [orphan.clone()], "{plan}");
+    assert_eq!(of("remove"), std::slice::from_ref(&orphan), "{plan}");
     let spared = of("spare");
     assert!(spared.contains(&nobodys.name()), "it is reported: {plan}");
     assert!(!spared.contains(&sandbox) && !spared.contains(&theirs));
