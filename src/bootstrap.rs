@@ -8,6 +8,7 @@ use crate::docker;
 use crate::engine::{Engine, EngineError};
 use crate::harness::Harness;
 use crate::process::Controller;
+use crate::record::Store;
 
 /// What the command line may override.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,11 @@ impl std::fmt::Debug for Context {
 pub enum BootstrapError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(
+        "{} belongs to another user, and its hooks would run as you; --config names a file that you trust",
+        .0.display()
+    )]
+    Stranger(PathBuf),
     #[error("cannot tell the working directory: {0}")]
     WorkingDirectory(std::io::Error),
     #[error("{}", .0.advice())]
@@ -67,6 +73,7 @@ impl Context {
         Harness {
             config: self.config.clone(),
             engine: self.engine.clone(),
+            store: Store::of(&self.config.root, &self.config.name).ok(),
         }
     }
 }
@@ -82,9 +89,18 @@ pub fn configuration(options: &Options) -> Result<Config, BootstrapError> {
     }
     let directory = std::env::current_dir().map_err(BootstrapError::WorkingDirectory)?;
     match config::discover(&directory) {
+        Some(file) if is_strangers(&file) => Err(BootstrapError::Stranger(file)),
         Some(file) => Ok(config::load(&shorter(&file, &directory))?),
         None => Ok(Config::without_file(&directory)),
     }
+}
+
+/// Whether a file that was come across belongs to somebody else than us or root: its hooks would
+/// run with our rights, and anybody can put one into `/tmp`.
+fn is_strangers(file: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let ours = rustix::process::getuid().as_raw();
+    std::fs::metadata(file).is_ok_and(|metadata| ![0, ours].contains(&metadata.uid()))
 }
 
 /// Relative to the working directory where it lies in it, for messages.

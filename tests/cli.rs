@@ -755,3 +755,26 @@ mod engine {
             .err("no stack is called dve; there are: dev");
     }
 }
+
+mod trust {
+    use super::*;
+
+    /// Only root can make a file of somebody else's; CI is root.
+    #[test]
+    fn a_strangers_configuration_is_refused_unless_it_is_named() {
+        let place = Place::new();
+        place.write("tackroom.toml", "name = 'x'\n");
+        place.replay("a", "exit 0");
+        let file = place.path("tackroom.toml");
+        if std::os::unix::fs::chown(&file, Some(12345), None).is_err() {
+            return;
+        }
+        place
+            .tackroom(&["list"])
+            .code(2)
+            .err("belongs to another user");
+        place
+            .tackroom(&["list", "--config", "tackroom.toml"])
+            .code(0);
+    }
+}

@@ -46,6 +46,8 @@ fn a_compose_stack_is_one_checkout_of_one_project() {
     let config = config::load(Path::new("tests/config/valid/compose.toml")).unwrap();
     let stack = config.scope.stack("tenant").unwrap();
     let project = stack.compose_project.clone().unwrap();
+    assert!(project.unique);
+    let project = project.name;
     assert!(
         project.starts_with("tenant-") && project.len() == "tenant-".len() + 8,
         "{project}"

@@ -212,7 +212,9 @@ fn a_signal_in_the_boot_is_followed_by_the_teardown_and_then_died_of() {
             let child = running.value("child");
             running.signal(signal);
             running.end().died_of(signal).err("up cut off");
-            assert_eq!(log(&place), ["up", "down"], "{command}");
+            // Without a declared stack nobody can tell whether `up` found it there: it is left.
+            let took_down = log(&place).contains(&"down".to_owned());
+            assert_eq!(took_down, command == "run", "{command}");
             assert!(!is_running(&child));
         }
     }

@@ -6,7 +6,7 @@
 )]
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tackroom::domain::run::{Ending, Signal};
 use tackroom::process::{
@@ -50,10 +50,13 @@ fn text(finished: &Finished) -> String {
 
 /// A process that has ended but was not reaped yet does not count: nobody here is its parent.
 fn is_running(pid: &str) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat.contains(") Z "),
-        Err(_) => false,
-    }
+    !matches!(state(pid), None | Some('Z'))
+}
+
+/// The letter that the kernel has for what a process does; `None` if there is no such process.
+fn state(pid: &str) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
 }
 
 #[tokio::test]
@@ -101,23 +104,39 @@ async fn a_child_that_is_only_finishing_its_output_is_not_left_behind() {
     assert_eq!(text(&finished), "<a>\n<b>\n");
 }
 
-#[tokio::test]
-async fn a_time_out_goes_from_term_to_kill() {
-    let mut spec = script("trap '' TERM; echo ready; while :; do read -t 1 -r <> <(:); done");
-    spec.timeout = Some(Duration::from_millis(300));
-    spec.grace = Duration::from_millis(50);
+/// Runs a script that makes the file `$0` when it is ready to be timed out, and is not before.
+async fn time_out_when_ready(text: &str, grace: Duration) -> (Finished, Vec<Signal>) {
+    let dir = tempfile::tempdir().expect("dir");
+    let ready = dir.path().join("ready");
+    let mut spec = script(text);
+    spec.args.push(ready.clone().into());
+    // The warning comes before the time-out, so whoever takes it holds the time-out up.
+    spec.slow = Some(Duration::from_millis(1));
+    spec.timeout = Some(Duration::from_millis(2));
+    spec.grace = grace;
     let mut signals = Vec::new();
     let finished = supervise(
         &spec,
         &Controller::default().control(Phase::Work),
-        |event| {
-            if let ProcessEvent::Stopping(signal) = event {
-                signals.push(signal);
+        |event| match event {
+            ProcessEvent::Slow => {
+                while !ready.exists() {
+                    std::thread::yield_now();
+                }
             }
+            ProcessEvent::Stopping(signal) => signals.push(signal),
+            ProcessEvent::Line(_) => {}
         },
     )
     .await
     .expect("starts");
+    (finished, signals)
+}
+
+#[tokio::test]
+async fn a_time_out_goes_from_term_to_kill() {
+    let stubborn = "trap '' TERM; touch \"$0\"; while :; do sleep 0.01; done";
+    let (finished, signals) = time_out_when_ready(stubborn, Duration::from_millis(50)).await;
     assert!(finished.timed_out && !finished.stopped);
     assert_eq!(finished.ending, Ending::Signal(9));
     assert_eq!(signals[..2], [Signal::Terminate, Signal::Kill]);
@@ -125,9 +144,8 @@ async fn a_time_out_goes_from_term_to_kill() {
 
 #[tokio::test]
 async fn a_script_that_obeys_term_may_clean_up() {
-    let mut spec = script("trap 'echo cleaned; exit 5' TERM; while :; do sleep 0.01; done");
-    spec.timeout = Some(Duration::from_millis(200));
-    let finished = run(spec, &Controller::default(), |_| {}).await;
+    let cleaning = "trap 'echo cleaned; exit 5' TERM; touch \"$0\"; while :; do sleep 0.01; done";
+    let (finished, _) = time_out_when_ready(cleaning, Duration::from_secs(60)).await;
     assert!(finished.timed_out);
     assert_eq!(finished.ending, Ending::Code(5));
     assert!(text(&finished).ends_with("cleaned\n"));
@@ -177,7 +195,7 @@ async fn the_teardown_goes_on_after_the_first_request() {
 #[tokio::test]
 async fn a_pause_stops_the_children_and_lets_them_go_on() {
     let controller = Controller::default();
-    let mut state_while_paused = String::new();
+    let mut was_stopped = false;
     let finished = run(
         script("echo $$; while [ ! -e /proc/$$/none ]; do sleep 0.01; [ -n \"$done\" ] && exit 7; done & wait $!; exit 7"),
         &controller,
@@ -185,21 +203,14 @@ async fn a_pause_stops_the_children_and_lets_them_go_on() {
             let pid = line.to_owned();
             controller.pause(|| {
                 // STOP is delivered asynchronously; the kernel says when it has been.
-                loop {
-                    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("alive");
-                    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-                    if state == Some('T') {
-                        state_while_paused = "T".to_owned();
-                        break;
-                    }
-                }
+                while state(&pid).expect("alive") != 'T' {}
+                was_stopped = true;
             });
             controller.press(Signal::Terminate);
         },
     )
     .await;
-    assert_eq!(state_while_paused, "T");
-    assert!(finished.stopped);
+    assert!(was_stopped && finished.stopped);
 }
 
 #[tokio::test]
@@ -240,6 +251,110 @@ async fn a_flood_is_whole_on_disk_and_bounded_in_memory() {
     let kept = (output.head.len() + output.tail.len()) as u64;
     assert_eq!(kept + output.cut, 20_000_005);
     assert!(kept <= 64 * 1024);
+}
+
+/// Runs a script whose first line begins with the number of a process that then prints without an
+/// end, and gives that process the time to fill the pipe after each read: it is never found empty.
+/// If this is still going on after many lines for which `is_due` was true, the test ends it
+/// and fails.
+async fn flood(
+    spec: Spec,
+    controller: &Controller,
+    mut is_due: impl FnMut(&str) -> bool,
+) -> (Finished, Vec<Signal>) {
+    const LIMIT: usize = 20_000;
+    let mut numbers: Option<String> = None;
+    let mut overdue = 0;
+    let mut signals = Vec::new();
+    let finished = supervise(
+        &spec,
+        &controller.control(Phase::Work),
+        |event| match event {
+            ProcessEvent::Line(line) => {
+                let numbers =
+                    numbers.get_or_insert_with(|| String::from_utf8_lossy(&line).into_owned());
+                overdue += usize::from(is_due(numbers));
+                let writer = numbers.split(' ').next().expect("a number");
+                // Asleep is one that waits for room in the pipe.
+                while is_running(writer) && state(writer) != Some('S') {
+                    std::thread::yield_now();
+                }
+                if overdue == LIMIT {
+                    let _ =
+                        rustix::process::kill_process(pid(writer), rustix::process::Signal::KILL);
+                }
+            }
+            ProcessEvent::Stopping(signal) => signals.push(signal),
+            ProcessEvent::Slow => {}
+        },
+    )
+    .await
+    .expect("the script starts");
+    assert!(overdue < LIMIT, "nobody but the test has stopped it");
+    (finished, signals)
+}
+
+const FLOOD: &str = r#"exec yes "$(printf %04095d 0)""#;
+
+fn pid(number: &str) -> rustix::process::Pid {
+    let number = number.parse().expect("a process number");
+    rustix::process::Pid::from_raw(number).expect("a process number")
+}
+
+#[tokio::test]
+async fn a_flood_does_not_hold_up_the_time_out() {
+    let limit = Duration::from_millis(100);
+    let mut spec = script(&format!("echo $$; {FLOOD}"));
+    spec.timeout = Some(limit);
+    let started = Instant::now();
+    let (finished, signals) =
+        flood(spec, &Controller::default(), |_| started.elapsed() > limit).await;
+    assert!(finished.timed_out);
+    assert_eq!(finished.ending, Ending::Signal(15));
+    assert_eq!(signals[0], Signal::Terminate);
+}
+
+#[tokio::test]
+async fn a_flood_that_was_left_behind_is_ended() {
+    let dir = tempfile::tempdir().expect("dir");
+    let flag = dir.path().join("flag");
+    let mut spec = script(&format!(
+        "(echo $BASHPID $$; {FLOOD}) & until [ -e \"$0\" ]; do :; done"
+    ));
+    spec.args.push(flag.clone().into());
+    spec.settle = Duration::ZERO;
+    let (finished, signals) = flood(spec, &Controller::default(), |numbers| {
+        std::fs::write(&flag, "").expect("written");
+        let leader = numbers.split(' ').nth(1).expect("two numbers");
+        while is_running(leader) {
+            std::thread::yield_now();
+        }
+        true
+    })
+    .await;
+    assert_eq!(finished.ending, Ending::Code(0));
+    assert!(finished.left_processes);
+    assert_eq!(signals, [Signal::Terminate]);
+}
+
+#[tokio::test]
+async fn requests_are_heard_while_a_flood_that_was_left_behind_may_settle() {
+    let controller = Controller::default();
+    let mut spec = script(&format!("(trap '' TERM; echo $BASHPID $$; {FLOOD}) &"));
+    spec.settle = Duration::from_secs(600);
+    spec.grace = Duration::from_secs(600);
+    let (finished, signals) = flood(spec, &controller, |numbers| {
+        let leader = numbers.split(' ').nth(1).expect("two numbers");
+        while is_running(leader) {
+            std::thread::yield_now();
+        }
+        controller.press(Signal::Interrupt);
+        true
+    })
+    .await;
+    assert_eq!(finished.ending, Ending::Code(0));
+    assert!(!finished.left_processes, "it was not given its time");
+    assert_eq!(signals.last(), Some(&Signal::Kill));
 }
 
 fn size(path: &Path) -> u64 {

@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tackroom::domain::container::MountKind;
 use tackroom::domain::id::ContainerId;
 use tackroom::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
 use tackroom::domain::plan::{ConfirmedPlan, Item, ItemOutcome, SpareReason, TeardownPlan};
-use tackroom::domain::scope::{Protection, Scope, Stack};
+use tackroom::domain::scope::{ComposeProject, Protection, Scope, Stack};
 use tackroom::domain::selector::Selector;
-use tackroom::engine::fake::{FakeContainer, FakeEngine, Operation};
+use tackroom::engine::fake::{Call, FakeContainer, FakeEngine, Operation};
 use tackroom::engine::{Engine, EngineError, ErrorKind};
 use tackroom::teardown::{PlanError, build, execute};
 
@@ -89,6 +90,7 @@ async fn carry_out(
         scope,
         &confirmed(plan),
         grace,
+        &|| false,
         &mut |item, outcome| {
             outcomes.push((item.name, outcome));
         },
@@ -302,7 +304,7 @@ async fn a_network_that_somebody_else_uses_is_spared() {
     );
 }
 
-fn compose_scope() -> Scope {
+fn compose_scope(unique: bool) -> Scope {
     let selector = Selector::new(
         Condition::equals(COMPOSE_PROJECT, "shop"),
         [Condition::equals(COMPOSE_WORKING_DIR, "/work/shop")],
@@ -315,7 +317,10 @@ fn compose_scope() -> Scope {
             spawner: None,
             state_dirs: Vec::new(),
             protection: Protection::Removable,
-            compose_project: Some("shop".to_owned()),
+            compose_project: Some(ComposeProject {
+                name: "shop".to_owned(),
+                unique,
+            }),
         }],
         group_by: None,
     }
@@ -334,7 +339,7 @@ async fn a_compose_projects_network_is_ours_while_nobody_else_uses_the_name() {
     ));
     engine.add_network("shop_default", labels(&project), &[]);
     engine.add_volume("shop_data", labels(&project));
-    let plan = build(&engine, &compose_scope(), "shop", None)
+    let plan = build(&engine, &compose_scope(true), "shop", None)
         .await
         .unwrap();
     assert_eq!(
@@ -347,7 +352,7 @@ async fn a_compose_projects_network_is_ours_while_nobody_else_uses_the_name() {
         (COMPOSE_WORKING_DIR, "/elsewhere/shop"),
     ];
     engine.run(container("b", &other));
-    let plan = build(&engine, &compose_scope(), "shop", None)
+    let plan = build(&engine, &compose_scope(true), "shop", None)
         .await
         .unwrap();
     assert_eq!(names(&plan.remove), ["a"].into());
@@ -414,4 +419,103 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn a_project_name_that_is_not_this_checkouts_alone_claims_only_what_is_in_use() {
+    let engine = FakeEngine::new();
+    let project = [(COMPOSE_PROJECT, "shop")];
+    let ours = [
+        (COMPOSE_PROJECT, "shop"),
+        (COMPOSE_WORKING_DIR, "/work/shop"),
+    ];
+    let id = engine.run(container("a", &ours).mount(MountKind::Volume, "shop_data", "/data"));
+    engine.add_network("shop_default", labels(&project), &[id]);
+    engine.add_network("shop_other", labels(&project), &[]);
+    engine.add_volume("shop_data", labels(&project));
+    engine.add_volume("shop_neighbours", labels(&project));
+    let plan = build(&engine, &compose_scope(false), "shop", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        names(&plan.remove),
+        ["a", "shop_data", "shop_default"].into()
+    );
+    let spared: Vec<(&str, &SpareReason)> = plan
+        .spare
+        .iter()
+        .map(|spared| (spared.item.name.as_str(), &spared.reason))
+        .collect();
+    assert_eq!(
+        spared,
+        [
+            ("shop_other", &SpareReason::ProjectNameOnly),
+            ("shop_neighbours", &SpareReason::ProjectNameOnly),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_anonymous_volume_is_in_the_plan_of_its_container() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let anonymous = "0123456789abcdef".repeat(4);
+    engine.run(
+        container("mine", &mine)
+            .mount(MountKind::Volume, &anonymous, "/var/lib/data")
+            .mount(MountKind::Volume, "named", "/cache"),
+    );
+    let without = build(&engine, &galaxy(), "integration", None)
+        .await
+        .unwrap();
+    assert_eq!(names(&without.remove), ["mine", &*anonymous].into());
+    let outcomes = carry_out(&engine, &galaxy(), without).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|(_, outcome)| matches!(outcome, ItemOutcome::Removed | ItemOutcome::Gone))
+    );
+}
+
+#[tokio::test]
+async fn a_spawner_goes_before_what_it_spawned() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let ids: Vec<ContainerId> = ["a-engine", "b-engine"]
+        .iter()
+        .map(|name| engine.run(container(name, &mine)))
+        .collect();
+    let spawner = engine.run(container("z-backend", &mine).label("role", "backend"));
+    let mut scope = galaxy();
+    scope.stacks[0].spawner = Some(selector(&["role=backend"]));
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    carry_out(&engine, &scope, plan).await;
+    let removed: Vec<ContainerId> = engine
+        .calls()
+        .into_iter()
+        .filter_map(|call| match call {
+            Call::RemoveContainer(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(removed.first(), Some(&spawner));
+    assert_eq!(removed.len(), 1 + ids.len());
+}
+
+#[tokio::test]
+async fn who_gives_up_keeps_what_was_not_begun() {
+    let engine = FakeEngine::new();
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let id = engine.run(container("mine", &mine));
+    let scope = galaxy();
+    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let mut outcomes = 0;
+    let grace = Duration::from_secs(1);
+    let plan = confirmed(plan);
+    execute(&engine, &scope, &plan, grace, &|| true, &mut |_, _| {
+        outcomes += 1;
+    })
+    .await;
+    assert_eq!(outcomes, 0);
+    assert!(engine.container(&id).is_some());
 }

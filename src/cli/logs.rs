@@ -1,6 +1,6 @@
 //! `logs`: one container's log, or several merged in the order of time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
@@ -80,7 +80,8 @@ async fn follow_all(
     let followed = follow(context.engine.clone(), received, wanted);
     let mut events = std::pin::pin!(reorder(followed, REORDER_WINDOW));
     // One queue, so that the follower can be told things while it waits for us to take its lines.
-    let mut pending: std::collections::VecDeque<FollowInput> = std::collections::VecDeque::new();
+    let mut pending: VecDeque<FollowInput> = VecDeque::new();
+    let mut chosen = Chosen::default();
     loop {
         tokio::select! {
             permit = inputs.reserve(), if !pending.is_empty() => {
@@ -90,14 +91,10 @@ async fn follow_all(
             }
             event = watched.next() => match event {
                 Some(WatchEvent::Containers(containers)) => {
-                    let chosen = selection.of(&containers, &scope);
-                    printer.know(&chosen);
-                    let sources: BTreeSet<SourceId> = chosen
-                        .iter()
-                        .map(|container| SourceId(container.name.as_str().into()))
-                        .collect();
+                    let meant = selection.of(&containers, &scope);
+                    printer.know(&meant);
                     pending.push_back(FollowInput::Containers(containers));
-                    pending.push_back(FollowInput::Select(sources));
+                    pending.push_back(chosen.with(&meant));
                 }
                 Some(WatchEvent::Engine(event)) => pending.push_back(FollowInput::Event(event)),
                 Some(WatchEvent::Link(Link::Lost { cause, retry_in, .. })) => {
@@ -233,6 +230,19 @@ fn since(text: &str) -> Result<Timestamp, Failure> {
     })
 }
 
+/// The sources that are followed: all that were ever meant. One whose container has left the
+/// list still has last lines and an end to tell, and goes on if its name comes back.
+#[derive(Default)]
+struct Chosen(BTreeSet<SourceId>);
+
+impl Chosen {
+    fn with(&mut self, meant: &[Container]) -> FollowInput {
+        let names = meant.iter().map(|container| container.name.as_str());
+        self.0.extend(names.map(|name| SourceId(name.into())));
+        FollowInput::Select(self.0.clone())
+    }
+}
+
 /// Lines to stdout, marks to stderr.
 struct Printer {
     out: io::BufWriter<io::Stdout>,
@@ -282,7 +292,8 @@ impl Printer {
                     .to_zoned(jiff::tz::TimeZone::system())
                     .strftime("%H:%M:%S");
                 let text = format!("── {title} {} · {clock} ──", words(mark));
-                writeln!(io::stderr(), "{}", self.palette.paint(Paint::Warning, text))?;
+                // Whoever reads the lines need not read the marks.
+                let _ = writeln!(io::stderr(), "{}", self.palette.paint(Paint::Warning, text));
                 return Ok(());
             }
         };
@@ -322,6 +333,7 @@ fn words(mark: &Mark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake::{FakeContainer, FakeEngine};
 
     #[test]
     fn since_is_a_duration_a_time_or_a_date() {
@@ -334,6 +346,27 @@ mod tests {
         assert!(at("12:03").is_ok());
         assert!(at("2026-11-21T12:03:00").is_ok());
         assert_eq!(at("yesterday"), Err(()));
+    }
+
+    #[test]
+    fn what_was_meant_once_stays_chosen() {
+        let engine = FakeEngine::new();
+        let listed = |name: &str| {
+            let id = engine.create(FakeContainer::new(name));
+            engine.container(&id).unwrap()
+        };
+        let (a, b) = (listed("a"), listed("b"));
+        let sources = |input: FollowInput| match input {
+            FollowInput::Select(sources) => sources.into_iter().map(|source| source.0).collect(),
+            other => panic!("{other:?}"),
+        };
+        let mut chosen = Chosen::default();
+        let told: Vec<_> = sources(chosen.with(&[a]));
+        assert_eq!(told, ["a".into()]);
+        let told: Vec<_> = sources(chosen.with(&[b]));
+        assert_eq!(told, ["a".into(), "b".into()]);
+        let told: Vec<_> = sources(chosen.with(&[]));
+        assert_eq!(told, ["a".into(), "b".into()]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Internal.code());
         }
     };
-    let ended = runtime.block_on(command(args));
+    let ended = guarded(|| runtime.block_on(command(args)));
     // What still runs in the background has nothing left to say.
     runtime.shutdown_background();
     let exit = match ended {
@@ -69,6 +69,12 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit.code())
+}
+
+/// A panic is a fault of our own and ends like one; its message was printed by the panic itself.
+fn guarded(work: impl FnOnce() -> Result<Ended, Failure>) -> Result<Ended, Failure> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or(Ok(Ended::with(Exit::Internal)))
 }
 
 async fn command(args: Args) -> Result<Ended, Failure> {
@@ -104,13 +110,17 @@ async fn dashboard(options: &Options, colour: args::Color) -> Result<Ended, Fail
     }
     let context = Arc::new(Context::open(options)?);
     let colour = output::palette(colour, &stdout).colour;
-    let exit = tui::run(context.clone(), colour)
-        .await
-        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
-    Ok(Ended {
-        exit,
-        signal: context.controller.signal(),
-    })
+    let ended = tui::run(context.clone(), colour).await;
+    // A terminal that was closed takes its output along: what counts is the signal that said so.
+    let signal = context.controller.signal();
+    match ended {
+        Ok(exit) => Ok(Ended { exit, signal }),
+        Err(_) if signal.is_some() => Ok(Ended {
+            exit: Exit::Internal,
+            signal,
+        }),
+        Err(error) => Err(Failure::new(Exit::Internal, error.to_string())),
+    }
 }
 
 #[cfg(not(feature = "tui"))]
@@ -126,5 +136,19 @@ impl From<BootstrapError> for Failure {
             BootstrapError::Engine(error) => error.into(),
             error => Self::new(Exit::Usage, error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let Ok(ended) = guarded(|| panic!("something is wrong")) else {
+            panic!("it has nothing more to explain");
+        };
+        assert_eq!(ended.exit, Exit::Internal);
+        assert_eq!(ended.signal, None);
     }
 }

@@ -9,7 +9,7 @@ use super::args::Color;
 use crate::config::Config;
 use crate::domain::exit::Exit;
 use crate::domain::run::Signal;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, ErrorKind};
 use crate::report::Palette;
 use crate::text::sanitize::sanitize_plain;
 
@@ -72,10 +72,10 @@ impl From<io::Error> for Failure {
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        let exit = if error.is_outage() {
-            Exit::Unreachable
-        } else {
-            Exit::Internal
+        // What is not there, or is being done already, is no engine that cannot be used.
+        let exit = match error.kind {
+            ErrorKind::NotFound | ErrorKind::Conflict => Exit::Internal,
+            _ => Exit::Unreachable,
         };
         Self::new(exit, error.advice().to_string())
     }

@@ -93,7 +93,7 @@ fn table(
     let cells = |container: &Container| {
         [
             sanitize_plain(container.title()).into_owned(),
-            state(container).to_owned(),
+            container.word(),
             age(container, now),
             ports(container),
             sanitize_plain(&container.image).into_owned(),
@@ -133,7 +133,7 @@ fn table(
             writeln!(
                 out,
                 "{} {}",
-                symbol(container),
+                container.symbol(),
                 line.trim_start().trim_end()
             )?;
         }
@@ -141,31 +141,12 @@ fn table(
     Ok(())
 }
 
-fn symbol(container: &Container) -> &'static str {
-    match (container.state, container.health) {
-        (State::Running, Some(Health::Unhealthy)) => "▲",
-        (State::Running, Some(Health::Starting)) => "◐",
-        (State::Running, _) => "●",
-        (State::Paused, _) => "‖",
-        (State::Restarting, _) => "↻",
-        (State::Created, _) => "◌",
-        (State::Exited, _) => "○",
-        (State::Removing | State::Dead | State::Unknown, _) => "✖",
-    }
-}
-
-fn state(container: &Container) -> &'static str {
-    match (container.state, container.health) {
-        (State::Running, Some(health)) => health.word(),
-        (state, _) => state.word(),
-    }
-}
-
 fn paint(container: &Container) -> Paint {
     match (container.state, container.health) {
         (State::Running, Some(Health::Unhealthy)) | (State::Dead | State::Restarting, _) => {
             Paint::Bad
         }
+        (State::Exited, _) if container.exit_code() != Some(0) => Paint::Bad,
         (State::Running, Some(Health::Starting)) | (State::Paused, _) => Paint::Warning,
         (State::Running, _) => Paint::Good,
         _ => Paint::Quiet,
@@ -177,7 +158,7 @@ fn age(container: &Container, now: Timestamp) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
-        3600..172_800 => format!("{}h", seconds / 3600),
+        3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
     }
 }

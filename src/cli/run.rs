@@ -156,10 +156,18 @@ pub(super) async fn session(
 async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
     let mut summary = Summary::default();
     let mut doing = String::new();
+    let mut finished = false;
     loop {
         let event = match tokio::time::timeout(HEARTBEAT, session.events.next()).await {
             Ok(Some(event)) => event,
-            Ok(None) => return summary,
+            Ok(None) => {
+                // It ended without saying so: it was cut off, and that is never a pass.
+                if !finished {
+                    let cause = "the run broke off".to_owned();
+                    summary.internal_error.get_or_insert(cause);
+                }
+                return summary;
+            }
             Err(_) => {
                 if is_ci() {
                     complain(format_args!(
@@ -173,6 +181,7 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
         match &event.kind {
             RunEventKind::StepStarted { step } => doing = step.word().to_owned(),
             RunEventKind::ReplayStarted { replay, .. } => doing = replay.to_string(),
+            RunEventKind::Finished(_) => finished = true,
             _ => {}
         }
         summary.fold(&event);

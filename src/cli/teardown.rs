@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use jiff::Timestamp;
 
 use super::args::{Color, Teardown};
-use super::output::{Ended, Failure, complain, is_ci, mention_missing_file, palette};
+use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
 use super::run::session;
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
@@ -22,7 +22,8 @@ pub(super) async fn teardown(
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
     let plan = context.harness().plan(&args.stack).await?;
-    let mut stdout = io::stdout().lock();
+    // Who confirmed by flag need not stay for the plan.
+    let mut stdout = Outlet::new(io::stdout());
     if args.json {
         writeln!(stdout, "{}", json_line(&json_plan(&plan)))?;
     } else {
@@ -34,7 +35,6 @@ pub(super) async fn teardown(
         )?;
     }
     stdout.flush()?;
-    drop(stdout);
     if plan.is_empty() && plan.hook.is_none() {
         return Err(Failure::new(
             Exit::NothingMatched,

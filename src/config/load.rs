@@ -12,7 +12,7 @@ use super::schema::{Config, Harness, Ready, Replays};
 use crate::domain::claims::Claims;
 use crate::domain::hook::Hook;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
-use crate::domain::scope::{Protection, Scope, Stack, StackName};
+use crate::domain::scope::{ComposeProject, Protection, Scope, Stack, StackName};
 use crate::domain::selector::Selector;
 
 pub const FILE_NAME: &str = "tackroom.toml";
@@ -294,13 +294,14 @@ fn compose_stack(
     env: &[(String, String)],
     file: &str,
     project: Option<&str>,
-) -> Option<(Selector, String)> {
+) -> Option<(Selector, ComposeProject)> {
     let path = root.join(file);
     let Ok(path) = path.canonicalize() else {
         table.reject("compose", format!("{} does not exist", path.display()));
         return None;
     };
     let directory = path.parent()?;
+    let unique = project.is_some_and(|project| project.contains("{checkout}"));
     let project = match project {
         Some(project) => project.replace("{checkout}", &checkout(root)),
         None => env
@@ -324,6 +325,10 @@ fn compose_stack(
             directory.to_string_lossy(),
         )],
     );
+    let project = ComposeProject {
+        name: project,
+        unique,
+    };
     Some((selector, project))
 }
 

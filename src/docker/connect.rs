@@ -40,7 +40,7 @@ pub fn connect_with(host: Option<&str>, limit: Duration) -> Result<DockerEngine,
 pub(super) async fn info(engine: &DockerEngine) -> Result<EngineInfo, EngineError> {
     let transport = &engine.transport;
     let response = transport
-        .get_ok("/_ping")
+        .get("/_ping")
         .await
         .map_err(|error| explain(transport, error))?;
     let info = identify(response.headers(), &transport.endpoint().to_string())

@@ -55,7 +55,7 @@ pub(super) async fn inspect(
     let path = format!("/containers/{id}/json");
     let body = engine
         .bounded(async {
-            let response = engine.transport.get_ok(&path).await?;
+            let response = engine.transport.get(&path).await?;
             Ok(response.into_body().collect().await?.to_bytes())
         })
         .await?;

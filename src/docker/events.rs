@@ -45,7 +45,7 @@ pub(super) async fn subscribe(engine: &DockerEngine) -> Result<Stream<EngineEven
     let transport = engine.transport.clone();
     let now = clock(engine).await;
     let response = transport
-        .get_ok(&path(now))
+        .get(&path(now))
         .await
         .map_err(|error| explain(&transport, error))?;
     let bytes = response

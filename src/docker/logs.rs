@@ -3,14 +3,18 @@
 //! Timestamps are always asked for. They are what a resume goes by, and without them a TTY's
 //! stream that happens to start with a byte up to 2 would be taken for a frame header.
 
+use std::time::Duration;
+
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptions;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use memchr::memmem;
+use tokio::time::timeout;
 
 use super::DockerEngine;
-use super::explain::explain;
+use super::endpoint::Endpoint;
+use super::explain::{explain, timed_out};
 use crate::domain::id::ContainerId;
 use crate::domain::line::{Channel, Part};
 use crate::engine::{EngineError, ErrorKind, LogRequest, Stream, Tail};
@@ -20,10 +24,15 @@ use crate::engine::{EngineError, ErrorKind, LogRequest, Stream, Tail};
 const SYSTEM_ERROR: [u8; 4] = [3, 0, 0, 0];
 const FRAME_HEADER: usize = 8;
 
+/// A log that is not followed ends by itself, so silence in it means that the engine hangs. It
+/// may be silent for this many times the limit of an answer: it goes through gigabytes to find
+/// the lines since a given time.
+const SEARCH: u32 = 6;
+
 pub(super) fn read(engine: &DockerEngine, id: &ContainerId, request: LogRequest) -> Stream<Part> {
     let transport = engine.transport.clone();
     let mut frames = Frames::default();
-    engine
+    let parts = engine
         .docker
         .logs(id.as_str(), Some(options(request)))
         .map(move |frame| match frame {
@@ -32,7 +41,25 @@ pub(super) fn read(engine: &DockerEngine, id: &ContainerId, request: LogRequest)
         })
         .map_ok(|parts| stream::iter(parts).map(Ok))
         .try_flatten()
-        .boxed()
+        .boxed();
+    if request.follow {
+        return parts;
+    }
+    let limit = engine.transport.limit().saturating_mul(SEARCH);
+    never_silent(parts, limit, engine.transport.endpoint().clone())
+}
+
+/// These parts, and an outage where the next one takes longer than `limit`. What the reader
+/// takes between two of them does not count.
+fn never_silent(parts: Stream<Part>, limit: Duration, endpoint: Endpoint) -> Stream<Part> {
+    stream::unfold(Some((parts, endpoint)), move |state| async move {
+        let (mut parts, endpoint) = state?;
+        match timeout(limit, parts.next()).await {
+            Ok(part) => Some((part?, Some((parts, endpoint)))),
+            Err(_) => Some((Err(timed_out(&endpoint, limit)), None)),
+        }
+    })
+    .boxed()
 }
 
 fn options(request: LogRequest) -> LogsOptions {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -29,7 +29,7 @@ const NO_LIMIT: u64 = 365 * 24 * 3600;
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
     endpoint: Arc<Endpoint>,
-    /// From connecting to the last header of the answer.
+    /// From connecting to the last header of the answer, or to the last byte of a refusal.
     limit: Duration,
 }
 
@@ -70,28 +70,11 @@ impl Transport {
         )
     }
 
-    /// Resolves when the headers of the answer are there, whatever its status.
+    /// Resolves when the headers of the answer are there. A refusal is an error with the engine's
+    /// words.
     pub(super) async fn get(&self, path_and_query: &str) -> Result<Response<Incoming>, Error> {
         let request = Request::get(path_and_query).body(Empty::<Bytes>::new())?;
         self.send(request).await
-    }
-
-    /// As [`Self::get`], and a status other than 2xx is an error with the engine's words.
-    pub(super) async fn get_ok(&self, path_and_query: &str) -> Result<Response<Incoming>, Error> {
-        let response = self.get(path_and_query).await?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let body = response.into_body().collect().await?.to_bytes();
-        let message = serde_json::from_slice::<serde_json::Value>(&body)
-            .ok()
-            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
-            .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
-        Err(Error::DockerResponseServerError {
-            status_code: status.as_u16(),
-            message,
-        })
     }
 
     async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Error>
@@ -102,11 +85,13 @@ impl Transport {
     {
         let answer = async {
             match &*self.endpoint {
-                Endpoint::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
+                Endpoint::Unix(path) => {
+                    accepted(exchange(UnixStream::connect(path).await?, request).await?).await
+                }
                 Endpoint::Tcp { host, port } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     stream.set_nodelay(true)?;
-                    exchange(stream, request).await
+                    accepted(exchange(stream, request).await?).await
                 }
             }
         };
@@ -114,6 +99,28 @@ impl Transport {
             .await
             .unwrap_or(Err(Error::RequestTimeoutError))
     }
+}
+
+/// The answer, unless it is a refusal. Its words are read here and not by bollard, which sets no
+/// limit to the time that they take.
+async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let status = response.status();
+    let informs = matches!(
+        status,
+        StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
+    );
+    if status.is_success() || informs {
+        return Ok(response);
+    }
+    let body = response.into_body().collect().await?.to_bytes();
+    let message = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+    Err(Error::DockerResponseServerError {
+        status_code: status.as_u16(),
+        message,
+    })
 }
 
 async fn exchange<S, B>(stream: S, mut request: Request<B>) -> Result<Response<Incoming>, Error>

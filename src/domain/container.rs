@@ -150,6 +150,45 @@ pub enum MountKind {
 }
 
 impl Container {
+    /// One character for its state and health, none of which needs its colour.
+    pub fn symbol(&self) -> &'static str {
+        match (self.state, self.health) {
+            (State::Running, Some(Health::Unhealthy)) => "▲",
+            (State::Running, Some(Health::Starting)) => "◐",
+            (State::Running, _) => "●",
+            (State::Created, _) => "○",
+            (State::Paused, _) => "‖",
+            (State::Restarting, _) => "↻",
+            (State::Removing, _) => "−",
+            (State::Exited, _) if self.exit_code() == Some(0) => "□",
+            (State::Exited, _) => "✖",
+            (State::Dead, _) => "†",
+            (State::Unknown, _) => "?",
+        }
+    }
+
+    /// Its health, or its state in one or two words.
+    pub fn word(&self) -> String {
+        match (self.state, self.health) {
+            (State::Running, Some(health)) => health.word().to_owned(),
+            (State::Running, None) => "up".to_owned(),
+            (State::Exited, _) => self
+                .exit_code()
+                .map_or_else(|| "exited".to_owned(), |code| format!("exit {code}")),
+            (state, _) => state.word().to_owned(),
+        }
+    }
+
+    /// How it ended last: an inspect knows it; before one, the engine's own words do, such as
+    /// `Exited (137) 2 minutes ago`.
+    pub fn exit_code(&self) -> Option<i64> {
+        let inspected = self.detail.as_ref().and_then(|detail| detail.exit_code);
+        inspected.or_else(|| {
+            let rest = self.status.strip_prefix("Exited (")?;
+            rest.split(')').next()?.parse().ok()
+        })
+    }
+
     /// What a row is titled: the compose service if it has one, its name otherwise. A service's
     /// second replica keeps its full name, since the title alone would be ambiguous.
     pub fn title(&self) -> &str {
@@ -180,6 +219,8 @@ impl Container {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn container(labels: &[(&str, &str)]) -> Container {
@@ -211,6 +252,33 @@ mod tests {
             ("com.docker.compose.container-number", "2"),
         ]);
         assert_eq!(second.title(), "shop_tenant_1");
+    }
+
+    #[test]
+    fn every_state_has_a_symbol_and_a_word_of_its_own() {
+        let states = [
+            (State::Created, None, ""),
+            (State::Running, None, ""),
+            (State::Running, Some(Health::Starting), ""),
+            (State::Running, Some(Health::Unhealthy), ""),
+            (State::Paused, None, ""),
+            (State::Restarting, None, ""),
+            (State::Removing, None, ""),
+            (State::Exited, None, "Exited (0) 2 minutes ago"),
+            (State::Exited, None, "Exited (137) 2 minutes ago"),
+            (State::Dead, None, ""),
+            (State::Unknown, None, ""),
+        ];
+        let mut symbols = BTreeSet::new();
+        let mut words = BTreeSet::new();
+        for (state, health, status) in states {
+            let mut it = container(&[]);
+            (it.state, it.health) = (state, health);
+            it.status = status.to_owned();
+            assert!(symbols.insert(it.symbol()), "{}", it.symbol());
+            assert!(words.insert(it.word()), "{}", it.word());
+        }
+        assert!(words.contains("exit 137"));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub enum SpareReason {
     InUse { by: String },
     /// Another checkout uses the same compose project name, so the label does not say whose it is.
     ForeignProject { working_dir: String },
+    /// It carries the name of the compose project and nothing that tells this checkout from another.
+    ProjectNameOnly,
     /// A directory that no container uses any more and that does not say whose it is.
     Ownerless,
 }
@@ -83,6 +85,9 @@ impl fmt::Display for SpareReason {
                 f.write_str(&names.iter().map(|n| &**n).collect::<Vec<_>>().join(", "))
             }
             Self::Unclaimed => f.write_str("no stack claims it"),
+            Self::ProjectNameOnly => f.write_str(
+                "only the project's name matches; put {checkout} into `project` to claim it",
+            ),
             Self::Ownerless => f.write_str("no container uses it, and it does not say whose it is"),
             Self::InUse { by } => write!(f, "{by} uses it"),
             Self::ForeignProject { working_dir } => {

@@ -21,7 +21,15 @@ pub struct Stack {
     pub protection: Protection,
     /// The compose project behind the selector. Networks and volumes carry its label too, but
     /// not the working directory, so a plan needs it to claim them.
-    pub compose_project: Option<String>,
+    pub compose_project: Option<ComposeProject>,
+}
+
+/// A compose project's name, and how much it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComposeProject {
+    pub name: String,
+    /// The name holds this checkout's digits, so nobody else's objects carry it.
+    pub unique: bool,
 }
 
 /// Protected is what a stack is unless its configuration says `teardown = true`.

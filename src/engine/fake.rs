@@ -228,6 +228,8 @@ struct World {
     now: Timestamp,
     made: u64,
     containers: Vec<Entry>,
+    /// What was removed: who has opened its log reads it to the end.
+    removed: Vec<Entry>,
     networks: Vec<NetworkInfo>,
     volumes: Vec<VolumeInfo>,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent>>>,
@@ -280,6 +282,7 @@ impl FakeEngine {
             now: Timestamp::from_second(BEGINNING).unwrap_or_default(),
             made: 0,
             containers: Vec::new(),
+            removed: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
             subscribers: Vec::new(),
@@ -447,6 +450,11 @@ impl FakeEngine {
     /// Calls of this kind are not answered, and given up after ten seconds.
     pub fn hang(&self, operation: Operation) {
         self.fault(operation, None, false, None);
+    }
+
+    /// Calls of this kind about this object are not answered.
+    pub fn hang_on(&self, operation: Operation, target: &str) {
+        self.fault(operation, Some(target.to_owned()), false, None);
     }
 
     fn fault(
@@ -769,7 +777,10 @@ impl World {
     fn destroy(&mut self, id: &ContainerId) {
         self.die(id, 137);
         self.emit(id, Action::Destroyed);
-        self.containers.retain(|entry| entry.container.id != *id);
+        let place = |entry: &Entry| entry.container.id == *id;
+        if let Some(place) = self.containers.iter().position(place) {
+            self.removed.push(self.containers.remove(place));
+        }
         for network in &mut self.networks {
             network.attached.retain(|attached| attached != id);
         }
@@ -874,7 +885,8 @@ impl Reading {
     }
 
     fn next(&mut self, world: &World) -> Found<Part> {
-        let Some(entry) = world.entry(&self.id) else {
+        let mut entries = world.containers.iter().chain(&world.removed);
+        let Some(entry) = entries.find(|entry| entry.container.id == self.id) else {
             return Found::End;
         };
         let end = self.run.and_then(|run| entry.ends.get(run));

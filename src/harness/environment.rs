@@ -32,15 +32,15 @@ impl Environment {
         let project = harness
             .and_then(|harness| harness.stack.as_ref())
             .and_then(|name| config.scope.stack(name))
-            .and_then(|stack| stack.compose_project.clone());
+            .and_then(|stack| stack.compose_project.as_ref())
+            .map(|project| project.name.clone());
         if let Some(project) = project {
             ours.insert("COMPOSE_PROJECT_NAME".to_owned(), project);
         }
-        if keep_up {
-            ours.insert("KEEP_UP".to_owned(), "1".to_owned());
-        }
-        if rebuild {
-            ours.insert("REBUILD".to_owned(), "1".to_owned());
+        // Said either way: a KEEP_UP of our own environment must not reach a `down` that was meant.
+        for (name, wanted) in [("KEEP_UP", keep_up), ("REBUILD", rebuild)] {
+            let value = if wanted { "1" } else { "" };
+            ours.insert(name.to_owned(), value.to_owned());
         }
         Self {
             fixed: harness
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!((get("A"), get("B")), (Some("config"), Some("file")));
         assert_eq!(
             (get("TACKROOM"), get("REBUILD"), get("KEEP_UP")),
-            (Some("1"), Some("1"), None)
+            (Some("1"), Some("1"), Some(""))
         );
         assert_eq!(get("COMPOSE_PROJECT_NAME"), Some("p"));
         assert_eq!(environment.expand("${B}/x").as_deref(), Ok("file/x"));

@@ -26,6 +26,8 @@ use crate::replay::{Dispatch, Settings, dispatch};
 pub struct Harness {
     pub config: Arc<Config>,
     pub engine: Arc<dyn Engine>,
+    /// Where runs leave their outputs; `None` where there is no such place.
+    pub store: Option<Store>,
 }
 
 impl std::fmt::Debug for Harness {
@@ -109,7 +111,14 @@ impl Harness {
             events,
         };
         tokio::spawn(async move {
-            harness.drive(request, &run, &controller, &mut sink).await;
+            // Whatever breaks, the stream ends with what is known, and not as if all was well.
+            let drive = harness.drive(request, &run, &controller, &mut sink);
+            let driven = std::panic::AssertUnwindSafe(drive).catch_unwind().await;
+            if let Err(panic) = driven {
+                sink.emit(RunEventKind::InternalError {
+                    cause: panic_message(&*panic),
+                });
+            }
             sink.finish();
         });
         session
@@ -134,11 +143,12 @@ impl Harness {
             Ok(lock) => lock,
             Err(refusal) => return sink.emit(refusal),
         };
+        // Cutting `up` off must not cost a stack that was there before.
+        let found_up = request.teardown == Teardown::IfCutOff && self.is_anything_up().await;
         let keep_up = request.teardown == Teardown::Never;
         let environment = Environment::new(&self.config, run, keep_up, request.rebuild);
-        let record = Store::of(&self.config.root, &self.config.name)
-            .and_then(|store| store.begin(run, self.config.replays.keep_runs));
-        let record = match record {
+        let store = self.store.as_ref().ok_or_else(no_store);
+        let record = match store.and_then(|store| store.begin(run, self.config.replays.keep_runs)) {
             Ok(directory) => Some(directory),
             Err(error) => {
                 sink.emit(RunEventKind::Note(format!(
@@ -189,11 +199,29 @@ impl Harness {
         if let Some(signal) = controller.signal() {
             sink.emit(RunEventKind::Interrupted(signal));
         }
-        let control = control.teardown();
         let hook_settings = hooks(&environment);
-        self.end(&request, work, &hook_settings, &control, sink)
+        let fresh = work == Work::Broken && !found_up;
+        let control = match &request.teardown {
+            // It is the work, so the first request stops it.
+            Teardown::Confirmed(_) => control,
+            _ => control.teardown(),
+        };
+        self.end(&request, work, fresh, &hook_settings, &control, sink)
             .await;
+        if let (Some(signal), None) = (controller.signal(), sink.summary.interrupted) {
+            sink.emit(RunEventKind::Interrupted(signal));
+        }
         drop(lock);
+    }
+
+    /// Whether a container of the stack exists; where that cannot be told, it is assumed.
+    async fn is_anything_up(&self) -> bool {
+        match self.stack() {
+            Some(stack) => !list_any(&*self.engine, stack.claims.selectors())
+                .await
+                .is_ok_and(|containers| containers.is_empty()),
+            None => true,
+        }
     }
 
     /// What must hold before anything is done: the engine answers, we may take down what we are
@@ -223,8 +251,10 @@ impl Harness {
                     cause: error.advice().to_string(),
                 })?;
         }
-        let locked = Store::of(&self.config.root, &self.config.name)
-            .map_err(|error| error.to_string())
+        let locked = self
+            .store
+            .as_ref()
+            .ok_or_else(|| no_store().to_string())
             .and_then(|store| match store.lock() {
                 Ok(lock) => Ok(Ok(lock)),
                 Err(held @ LockError::Held { .. }) => Ok(Err(held)),
@@ -248,6 +278,7 @@ impl Harness {
         &self,
         request: &Request,
         work: Work,
+        fresh: bool,
         hooks: &HookSettings,
         control: &Control,
         sink: &mut Sink,
@@ -255,7 +286,7 @@ impl Harness {
         let (confirmed, again) = match &request.teardown {
             Teardown::Confirmed(confirmed) => ((**confirmed).clone(), false),
             Teardown::Never => return self.say_how_to_take_down(request, sink),
-            Teardown::IfCutOff if sink.summary.interrupted.is_none() => {
+            Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
@@ -265,13 +296,17 @@ impl Harness {
                 let Some(stack) = self.stack() else {
                     return self.down_hook_only(hooks, control, sink).await;
                 };
-                let plan = match self.plan(&stack.name).await {
+                let plan = match self.plan_patiently(&stack.name, control).await {
                     Ok(plan) => plan,
                     Err(error) => {
+                        // The invocation consented to its own hook, and the hook may still reach it.
+                        self.down_hook_only(hooks, control, sink).await;
                         return sink.emit(RunEventKind::StepFinished {
                             step: Step::Teardown,
                             outcome: StepOutcome::Failed {
-                                reason: format!("cannot plan: {error}"),
+                                reason: format!(
+                                    "cannot plan, so nobody checked what is left: {error}"
+                                ),
                             },
                             took: Duration::ZERO,
                             output: Output::default(),
@@ -296,7 +331,7 @@ impl Harness {
             .await;
     }
 
-    /// Without a declared stack nothing is ours to remove or to check; the hook knows.
+    /// Without a declared stack, or an engine to ask, nothing is ours to remove; the hook knows.
     async fn down_hook_only(&self, hooks: &HookSettings, control: &Control, sink: &mut Sink) {
         let Some(hook) = self.config.harness.as_ref().and_then(|h| h.down.as_ref()) else {
             return;
@@ -313,18 +348,18 @@ impl Harness {
             took: began.elapsed(),
             output,
         });
-        sink.emit(RunEventKind::Note(
-            "no stack is declared for this harness, so nobody checked what is left".to_owned(),
-        ));
+        if self.stack().is_none() {
+            sink.emit(RunEventKind::Note(
+                "no stack is declared for this harness, so nobody checked what is left".to_owned(),
+            ));
+        }
     }
 
     fn say_how_to_take_down(&self, request: &Request, sink: &mut Sink) {
-        if let Some(stack) = self.stack()
-            && request.up
-        {
+        if request.up {
+            let name = self.stack().map_or("the harness", |stack| &*stack.name);
             sink.emit(RunEventKind::Note(format!(
-                "{} was left up; `tackroom down` takes it down",
-                stack.name
+                "{name} was left up; `tackroom down` takes it down"
             )));
         }
     }
@@ -395,19 +430,16 @@ impl Steps<'_> {
         {
             return Ok(false);
         }
-        if let Some(store) = self.store() {
+        if let Some(store) = &self.harness.store {
             store.mark_seeded(&containers);
         }
         Ok(true)
     }
 
-    fn store(&self) -> Option<Store> {
-        let config = &self.harness.config;
-        Store::of(&config.root, &config.name).ok()
-    }
-
     fn is_seeded(&self, containers: &[ContainerId]) -> bool {
-        self.store()
+        self.harness
+            .store
+            .as_ref()
             .is_some_and(|store| store.is_seeded(containers))
     }
 
@@ -520,6 +552,10 @@ fn settle() -> Duration {
     } else {
         Duration::from_millis(100)
     }
+}
+
+fn no_store() -> std::io::Error {
+    std::io::Error::other("there is no home directory")
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -9,6 +9,7 @@ use crate::domain::hook::Step;
 use crate::domain::plan::{ConfirmedPlan, Item, ItemOutcome, TeardownPlan};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::StackName;
+use crate::engine::Backoff;
 use crate::lifecycle::{HookSettings, run_hook};
 use crate::process::Control;
 use crate::teardown::{self, PlanError};
@@ -16,6 +17,9 @@ use crate::teardown::{self, PlanError};
 /// How often what appeared meanwhile is planned and removed again. A stack that keeps growing has
 /// a spawner that is still alive, and that is to be said instead of being chased for ever.
 const ROUNDS: usize = 3;
+
+/// How long an engine that cannot be used is waited for before a teardown is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often, and how long apart, the engine is asked again while it is still removing something.
 const SETTLING: usize = 50;
@@ -104,18 +108,45 @@ impl Harness {
         });
     }
 
+    /// As [`Self::plan`], but an engine that cannot be used right now is waited for: one slow
+    /// answer at the end of a run must not leave a whole stack behind.
+    pub(super) async fn plan_patiently(
+        &self,
+        stack: &str,
+        control: &Control,
+    ) -> Result<TeardownPlan, PlanError> {
+        let mut backoff = Backoff::default();
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.plan(stack).await {
+                Err(PlanError::Engine(error))
+                    if error.is_outage() && waited < PATIENCE && !control.is_abandoned() =>
+                {
+                    let wait = backoff.step();
+                    waited += wait;
+                    tokio::time::sleep(wait).await;
+                }
+                planned => return planned,
+            }
+        }
+    }
+
     /// The plan, after the engine has finished the removals that it has begun: a container that
     /// removes itself at its end is still listed for a moment.
-    async fn plan_when_settled(&self, stack: &str) -> Result<TeardownPlan, PlanError> {
+    async fn plan_when_settled(
+        &self,
+        stack: &str,
+        control: &Control,
+    ) -> Result<TeardownPlan, PlanError> {
         let removing = State::Removing.word();
-        let mut plan = self.plan(stack).await?;
+        let mut plan = self.plan_patiently(stack, control).await?;
         for _ in 0..SETTLING {
             let settled = |item: &Item| item.state.as_deref() != Some(removing);
             if plan.remove.iter().all(settled) {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;
-            plan = self.plan(stack).await?;
+            plan = self.plan_patiently(stack, control).await?;
         }
         Ok(plan)
     }
@@ -128,73 +159,99 @@ impl Harness {
         sink: &mut Sink,
         stack: &StackName,
     ) -> StepOutcome {
-        let mut round = confirmed.clone();
-        for number in 1.. {
-            let mut failures: Vec<String> = Vec::new();
-            let mut spared: Vec<String> = Vec::new();
-            if !control.is_abandoned() {
-                let engine = &*self.engine;
-                let grace = control.grace(GRACE);
-                teardown::execute(
-                    engine,
-                    &self.config.scope,
-                    &round,
-                    grace,
-                    &mut |item, outcome| {
-                        let problem =
-                            |why: &str| format!("{} {}: {why}", item.kind.word(), item.name);
-                        match &outcome {
-                            ItemOutcome::Failed { why } => failures.push(problem(why)),
-                            ItemOutcome::Changed { why } => spared.push(problem(why)),
-                            ItemOutcome::Removed | ItemOutcome::Gone => {}
-                        }
-                        sink.emit(RunEventKind::ItemFinished { item, outcome });
-                    },
-                )
-                .await;
+        // A teardown that the request to stop led to goes on; one that was itself asked for stops.
+        let gives_up = || {
+            if again {
+                control.is_abandoned()
+            } else {
+                control.is_stopped()
             }
-            let left = match self.plan_when_settled(stack).await {
+        };
+        let mut round = confirmed.clone();
+        let mut number = 1;
+        loop {
+            let tally = self.remove_round(&round, &gives_up, control, sink).await;
+            let left = match self.plan_when_settled(stack, control).await {
                 Ok(plan) => plan,
                 Err(error) => {
-                    return StepOutcome::Failed {
-                        reason: format!("cannot check what is left: {error}"),
-                    };
+                    let reason = format!("cannot check what is left: {error}");
+                    sink.emit(RunEventKind::LeftBehind(tally.not_removed));
+                    return StepOutcome::Failed { reason };
                 }
             };
-            if left.is_empty() {
-                // What failed may be something that no label finds again, such as a directory.
-                if failures.is_empty() {
-                    return StepOutcome::Done;
-                }
-                let reason = failures.join("; ");
-                return StepOutcome::Failed { reason };
+            if left.is_empty() && tally.failures.is_empty() {
+                return StepOutcome::Done;
             }
-            if again && number < ROUNDS && !control.is_abandoned() {
+            if again && number < ROUNDS && !left.is_empty() && !gives_up() {
                 sink.emit(RunEventKind::Note(format!(
                     "{} more appeared or stayed, taking them down as well",
                     left.remove.len()
                 )));
                 let fingerprint = left.fingerprint();
                 sink.emit(RunEventKind::Planned(left.clone()));
-                match left.confirm(&fingerprint) {
-                    Ok(confirmed) => round = confirmed,
-                    Err(changed) => {
-                        return StepOutcome::Failed {
-                            reason: changed.to_string(),
-                        };
-                    }
+                if let Ok(confirmed) = left.clone().confirm(&fingerprint) {
+                    round = confirmed;
+                    number += 1;
+                    continue;
                 }
-                continue;
             }
-            let names: Vec<&str> = left.remove.iter().map(|item| item.name.as_str()).collect();
+            // What failed may be something that no label finds again, such as a directory.
+            let left = if left.is_empty() {
+                tally.not_removed
+            } else {
+                left.remove
+            };
+            let names: Vec<&str> = left.iter().map(|item| item.name.as_str()).collect();
             let mut reason = format!("left behind: {}", names.join(", "));
-            for problem in failures.into_iter().chain(spared) {
+            for problem in tally.failures.into_iter().chain(tally.spared) {
                 reason.push_str("; ");
                 reason.push_str(&problem);
             }
-            sink.emit(RunEventKind::LeftBehind(left.remove));
+            sink.emit(RunEventKind::LeftBehind(left));
             return StepOutcome::Failed { reason };
         }
-        StepOutcome::Done
     }
+
+    async fn remove_round(
+        &self,
+        round: &ConfirmedPlan,
+        gives_up: &(dyn Fn() -> bool + Send + Sync),
+        control: &Control,
+        sink: &mut Sink,
+    ) -> Tally {
+        let mut tally = Tally {
+            not_removed: round.plan().remove.clone(),
+            ..Tally::default()
+        };
+        let grace = control.grace(GRACE);
+        let (engine, scope) = (&*self.engine, &self.config.scope);
+        teardown::execute(
+            engine,
+            scope,
+            round,
+            grace,
+            gives_up,
+            &mut |item, outcome| {
+                let problem = |why: &str| format!("{} {}: {why}", item.kind.word(), item.name);
+                match &outcome {
+                    ItemOutcome::Failed { why } => tally.failures.push(problem(why)),
+                    ItemOutcome::Changed { why } => tally.spared.push(problem(why)),
+                    ItemOutcome::Removed | ItemOutcome::Gone => {
+                        tally.not_removed.retain(|other| *other != item);
+                    }
+                }
+                sink.emit(RunEventKind::ItemFinished { item, outcome });
+            },
+        )
+        .await;
+        tally
+    }
+}
+
+/// What a round of removals came to.
+#[derive(Default)]
+struct Tally {
+    not_removed: Vec<Item>,
+    failures: Vec<String>,
+    spared: Vec<String>,
 }

@@ -79,6 +79,13 @@ pub async fn run_hook(
             step.word()
         )));
     }
+    if finished.output.not_on_disk > 0 {
+        emit(RunEventKind::Note(format!(
+            "{} bytes of the output of {} are not on disk: cap reached, or disk full",
+            finished.output.not_on_disk,
+            step.word()
+        )));
+    }
     let outcome = if finished.timed_out {
         StepOutcome::Failed {
             reason: format!(

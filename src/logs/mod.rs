@@ -34,7 +34,8 @@ pub enum FollowInput {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowOptions {
-    /// How much of the past is read first.
+    /// How much of the past is read first. Engines count records, and cut a long line into several
+    /// of 16 KiB: the first line may be the end of one, and there may be fewer lines than that.
     pub tail: Tail,
     /// Nothing before it is read, to the nanosecond.
     pub since: Option<Timestamp>,

@@ -174,12 +174,21 @@ impl Control {
     }
 
     /// All the time that everything was paused so far.
-    pub(super) fn paused(&self) -> Duration {
+    fn paused(&self) -> Duration {
         let asked = self.controller.asked.borrow();
         asked.paused
             + asked
                 .pausing
                 .map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Starts to count time that stands still while everything is paused.
+    pub fn stopwatch(&self) -> Stopwatch {
+        Stopwatch {
+            control: self.clone(),
+            started: Instant::now(),
+            paused_before: self.paused(),
+        }
     }
 
     /// Resolves when a stop is asked for; at once if it has been.
@@ -205,6 +214,29 @@ impl Control {
             controller: self.controller.clone(),
             group,
         }
+    }
+}
+
+/// Time that stands still while everything is paused.
+#[derive(Clone, Debug)]
+pub struct Stopwatch {
+    control: Control,
+    started: Instant,
+    paused_before: Duration,
+}
+
+impl Stopwatch {
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.paused())
+    }
+
+    /// When it will show `elapsed`, if there is no further pause until then.
+    pub fn instant_of(&self, elapsed: Duration) -> tokio::time::Instant {
+        (self.started + elapsed + self.paused()).into()
+    }
+
+    fn paused(&self) -> Duration {
+        self.control.paused().saturating_sub(self.paused_before)
     }
 }
 

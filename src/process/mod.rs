@@ -12,7 +12,7 @@ mod spec;
 mod supervise;
 
 pub use capture::{Capture, CaptureLimits};
-pub use control::{Control, Controller, Phase};
+pub use control::{Control, Controller, Phase, Stopwatch};
 pub use signals::{die_of, listen};
 pub use spec::{SpawnError, Spec};
 pub use supervise::{Finished, ProcessEvent, supervise};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::capture::Capture;
-use super::control::{Control, Registered, Urgency};
+use super::control::{Changes, Control, Registered, Stopwatch, Urgency};
 use super::group::Group;
 use super::lines::Lines;
 use super::spec::{SpawnError, Spec};
@@ -44,16 +44,17 @@ pub struct Finished {
     pub output: Output,
 }
 
-/// How far the stopping of a group has gone. Each stage ends at its deadline.
+/// How far the stopping of a group has gone. Each stage ends at its deadline, which is counted as
+/// [`Supervisor::clock`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
     /// The first signal was sent. bash makes `cmd &` ignore INT, so TERM follows.
     Signalled {
-        until: Instant,
+        until: Duration,
     },
     Terminated {
-        until: Instant,
+        until: Duration,
     },
     Killed,
 }
@@ -61,7 +62,9 @@ enum Stage {
 /// How long a killed group may take to vanish before we stop waiting for it. Only a process in
 /// an uninterruptible system call, or one that nobody reaps, takes longer.
 const AFTER_KILL: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(5);
+/// Between two looks at whether a group is gone: each reads all of `/proc`.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// Starts a child and sees it through. Its output is read always and handed to `on_event`, which
 /// must not block.
@@ -84,7 +87,6 @@ pub async fn supervise(
     })?;
     let (child, output) = spawn(spec)?;
     let group = child.id().and_then(Group::led_by);
-    let started = Instant::now();
     let supervisor = Supervisor {
         spec,
         control,
@@ -96,8 +98,7 @@ pub async fn supervise(
         capture,
         lines: Lines::default(),
         on_event,
-        started,
-        paused_before: control.paused(),
+        clock: control.stopwatch(),
         stage: Stage::Running,
         timed_out: false,
         stopped: false,
@@ -135,8 +136,7 @@ struct Supervisor<'a, F> {
     capture: Capture,
     lines: Lines,
     on_event: F,
-    started: Instant,
-    paused_before: Duration,
+    clock: Stopwatch,
     stage: Stage,
     timed_out: bool,
     stopped: bool,
@@ -169,7 +169,14 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
         let mut open = true;
         let mut changes = self.control.changes();
         let status = loop {
+            // Not left to the runtime's timer alone: beside a pipe that is never empty it does
+            // not get its turn.
             let alarm = self.next_alarm();
+            if alarm.is_some_and(|due| self.clock.elapsed() >= due) {
+                self.on_alarm();
+                continue;
+            }
+            let wake = self.clock.instant_of(alarm.unwrap_or_default());
             tokio::select! {
                 biased;
                 () = changes.next() => self.on_control(),
@@ -178,11 +185,13 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                     Ok(0) | Err(_) => open = false,
                     Ok(n) => self.take(&buffer[..n]),
                 },
-                () = sleep_until(alarm.unwrap_or(self.started)), if alarm.is_some() => self.on_alarm(),
+                () = sleep_until(wake), if alarm.is_some() => {}
             }
         };
-        let took = self.elapsed();
-        let left_processes = self.clear_group(&output, &mut buffer, open).await;
+        let took = self.clock.elapsed();
+        let left_processes = self
+            .clear_group(&mut output, &mut buffer, open, &mut changes)
+            .await;
         if let Some(line) = std::mem::take(&mut self.lines).finish() {
             (self.on_event)(ProcessEvent::Line(line));
         }
@@ -212,74 +221,123 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
     /// moment to end by itself, and ends it otherwise. Says whether it had to.
     async fn clear_group(
         &mut self,
-        output: &pipe::Receiver,
+        output: &mut pipe::Receiver,
         buffer: &mut [u8],
         mut open: bool,
+        changes: &mut Changes,
     ) -> bool {
         let Some(group) = self.guard.as_ref().map(|guard| guard.group) else {
             return false;
         };
-        let settle = if self.stage == Stage::Running {
-            self.spec.settle
-        } else {
-            Duration::ZERO
-        };
-        let mut deadline = Instant::now() + settle;
-        let mut ladder = [
-            (Signal::Terminate, self.control.grace(self.spec.grace)),
-            (Signal::Kill, AFTER_KILL),
-        ]
-        .into_iter()
-        .skip(usize::from(self.stage == Stage::Killed));
+        let mut settling = self.stage == Stage::Running;
+        let mut until = self.clock.elapsed();
+        if settling {
+            until += self.spec.settle;
+        }
+        let mut next = Some(match self.stage {
+            Stage::Killed => Signal::Kill,
+            _ => Signal::Terminate,
+        });
         let mut left = false;
+        let mut pause = FIRST_LOOK;
         loop {
             // Before the pipe is read: whoever is gone now has written all that it will.
             let alive = group.is_alive();
-            // Everything that is in the pipe now belongs to the output, whoever wrote it.
-            // Asked of the kernel and not of the runtime, which may have told of the child's end
-            // before it has heard of its last words.
-            while open {
-                match rustix::io::read(output, &mut *buffer) {
-                    Ok(0) => open = false,
-                    Ok(n) => self.take(&buffer[..n]),
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(rustix::io::Errno::AGAIN) => break,
-                    Err(_) => open = false,
-                }
-            }
+            self.drain(output, buffer);
             if !alive {
                 if let Some(guard) = &mut self.guard {
                     guard.gone = true;
                 }
                 return left;
             }
-            if Instant::now() >= deadline {
-                left |= self.stage == Stage::Running;
-                let Some((signal, wait)) = ladder.next() else {
+            let now = self.clock.elapsed();
+            let urgency = self.control.urgency();
+            match urgency {
+                Urgency::Kill if next.is_some() => (next, until) = (Some(Signal::Kill), now),
+                Urgency::Stop if settling => until = now,
+                // A hurried request shortens the grace that is running.
+                _ if next == Some(Signal::Kill) => {
+                    until = until.min(now + self.control.grace(self.spec.grace));
+                }
+                _ => {}
+            }
+            if now >= until {
+                let Some(signal) = next else {
                     return left;
                 };
+                left |= settling && urgency == Urgency::GoOn;
+                settling = false;
                 self.send(signal);
-                deadline = Instant::now() + wait;
+                (next, until) = match signal {
+                    Signal::Kill => (None, now + AFTER_KILL),
+                    _ => (
+                        Some(Signal::Kill),
+                        now + self.control.grace(self.spec.grace),
+                    ),
+                };
+                pause = FIRST_LOOK;
             }
             // Nothing tells when the last member of a group has gone.
-            sleep(POLL).await;
+            let wake = Instant::now() + pause.min(until.saturating_sub(now));
+            self.read_until(wake, output, buffer, &mut open, changes)
+                .await;
+            pause = (pause * 2).min(LAST_LOOK);
         }
     }
 
-    fn elapsed(&self) -> Duration {
-        let paused = self.control.paused().saturating_sub(self.paused_before);
-        self.started.elapsed().saturating_sub(paused)
+    /// Reads until a moment, the end of the output or the next request.
+    async fn read_until(
+        &mut self,
+        moment: Instant,
+        output: &mut pipe::Receiver,
+        buffer: &mut [u8],
+        open: &mut bool,
+        changes: &mut Changes,
+    ) {
+        while Instant::now() < moment {
+            tokio::select! {
+                biased;
+                () = changes.next() => return,
+                read = output.read(buffer), if *open => match read {
+                    Ok(0) | Err(_) => {
+                        *open = false;
+                        return;
+                    }
+                    Ok(n) => self.take(&buffer[..n]),
+                },
+                () = sleep_until(moment) => return,
+            }
+        }
+    }
+
+    /// Everything that is in the pipe now belongs to the output, whoever wrote it. What comes
+    /// after that may come for ever, also from a process that has left the group.
+    ///
+    /// Asked of the kernel and not of the runtime, which may have told of the child's end before
+    /// it has heard of its last words.
+    fn drain(&mut self, output: &pipe::Receiver, buffer: &mut [u8]) {
+        let waiting = rustix::io::ioctl_fionread(output).unwrap_or(buffer.len() as u64);
+        let mut rest = usize::try_from(waiting).unwrap_or(usize::MAX);
+        while rest > 0 {
+            let room = rest.min(buffer.len());
+            match rustix::io::read(output, &mut buffer[..room]) {
+                Ok(0) => break,
+                Ok(n) => {
+                    self.take(&buffer[..n]);
+                    rest -= n;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
     }
 
     /// When something is due next: the warning, the time-out, or the next harder signal.
-    fn next_alarm(&self) -> Option<Instant> {
-        let paused = self.control.paused().saturating_sub(self.paused_before);
-        let after = |limit: Duration| self.started + limit + paused;
+    fn next_alarm(&self) -> Option<Duration> {
         match self.stage {
             Stage::Running => {
-                let slow = self.spec.slow.filter(|_| !self.slow).map(after);
-                let timeout = self.spec.timeout.map(after);
-                slow.into_iter().chain(timeout).min()
+                let slow = self.spec.slow.filter(|_| !self.slow);
+                slow.into_iter().chain(self.spec.timeout).min()
             }
             Stage::Signalled { until } | Stage::Terminated { until } => Some(until),
             Stage::Killed => None,
@@ -289,7 +347,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
     fn on_alarm(&mut self) {
         match self.stage {
             Stage::Running => {
-                let elapsed = self.elapsed();
+                let elapsed = self.clock.elapsed();
                 if self.spec.slow.is_some_and(|slow| elapsed >= slow) && !self.slow {
                     self.slow = true;
                     (self.on_event)(ProcessEvent::Slow);
@@ -311,7 +369,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                 self.stopped = true;
                 let signal = self.control.signal();
                 self.send(signal);
-                let until = Instant::now() + self.control.grace(self.spec.grace);
+                let until = self.clock.elapsed() + self.control.grace(self.spec.grace);
                 self.stage = if signal == Signal::Terminate {
                     Stage::Terminated { until }
                 } else {
@@ -324,7 +382,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
             (_, Stage::Signalled { until } | Stage::Terminated { until }) => {
                 // A hurried request shortens the grace that is running.
-                let sooner = until.min(Instant::now() + self.control.grace(self.spec.grace));
+                let sooner = until.min(self.clock.elapsed() + self.control.grace(self.spec.grace));
                 match &mut self.stage {
                     Stage::Signalled { until } | Stage::Terminated { until } => *until = sooner,
                     Stage::Running | Stage::Killed => {}
@@ -337,7 +395,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
     fn terminate(&mut self) {
         self.send(Signal::Terminate);
         self.stage = Stage::Terminated {
-            until: Instant::now() + self.control.grace(self.spec.grace),
+            until: self.clock.elapsed() + self.control.grace(self.spec.grace),
         };
     }
 

@@ -3,8 +3,9 @@
 //! `$XDG_STATE_HOME/tackroom/NAME-HASH/runs/RUN/`; the hash is of the configuration's directory,
 //! so that two checkouts do not prune each other's runs.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -35,6 +36,19 @@ pub struct HarnessLock {
 }
 
 impl Store {
+    /// A store in a directory of the caller's choice.
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// What replays print may hold tokens: nobody else gets in here.
+    fn make(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)
+    }
+
     /// # Errors
     ///
     /// Fails where the user has no home directory.
@@ -71,7 +85,7 @@ impl Store {
             path: path.clone(),
             source,
         };
-        std::fs::create_dir_all(&self.directory).map_err(wrap)?;
+        self.make().map_err(wrap)?;
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -114,6 +128,7 @@ impl Store {
     ///
     /// Fails where the directory cannot be made. What cannot be pruned stays.
     pub fn begin(&self, run: &RunId, keep: usize) -> io::Result<PathBuf> {
+        self.make()?;
         let runs = self.directory.join("runs");
         let directory = runs.join(run.as_str());
         std::fs::create_dir_all(&directory)?;
@@ -143,6 +158,19 @@ mod tests {
 
     fn run(second: i64) -> RunId {
         RunId::new(jiff::Timestamp::from_second(second).unwrap(), 1)
+    }
+
+    #[test]
+    fn nobody_else_reads_what_replays_printed() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().join("a/b"));
+        store.begin(&run(1), 1).unwrap();
+        let mode = std::fs::metadata(dir.path().join("a/b"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

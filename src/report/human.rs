@@ -280,7 +280,9 @@ impl<R: Write, P: Write> Human<R, P> {
                 .output
                 .file
                 .as_ref()
-                .map_or_else(String::new, |file| format!(": {}", file.display()));
+                .map_or_else(String::new, |file| {
+                    format!(": {}", sanitize_plain(&file.to_string_lossy()))
+                });
             let text = format!("   … {hidden} lines before{whole}");
             writeln!(self.results, "{}", self.palette.paint(Paint::Quiet, text))?;
         }

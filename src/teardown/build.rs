@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::state_dirs::state_dirs;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
-use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
+use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::scope::{Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
@@ -83,17 +83,44 @@ pub async fn build(
     networks.dedup_by(|a, b| a.id == b.id);
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
     volumes.dedup_by(|a, b| a.name == b.name);
+    let unique = stack
+        .compose_project
+        .as_ref()
+        .is_some_and(|project| project.unique);
     for network in networks {
         let in_use = network_user(&network, &plan, &containers);
-        let compose_only = !stack.claims.matches(&network.labels);
-        let foreign = foreign.as_ref().filter(|_| compose_only);
-        add(&mut plan, network_item(&network), in_use, foreign);
+        let used_by_ours = network.attached.iter().any(|id| goes(&plan, id));
+        let claim = Claim {
+            by_labels: stack.claims.matches(&network.labels),
+            by_use: unique || used_by_ours,
+        };
+        add(
+            &mut plan,
+            network_item(&network),
+            claim,
+            in_use,
+            foreign.as_ref(),
+        );
     }
     for volume in volumes {
         let in_use = volume_user(&volume, &plan, &containers);
-        let compose_only = !stack.claims.matches(&volume.labels);
-        let foreign = foreign.as_ref().filter(|_| compose_only);
-        add(&mut plan, volume_item(&volume), in_use, foreign);
+        let used_by_ours = containers
+            .values()
+            .any(|container| goes(&plan, &container.id) && mounts(container, &volume.name));
+        let claim = Claim {
+            by_labels: stack.claims.matches(&volume.labels),
+            by_use: unique || used_by_ours,
+        };
+        add(
+            &mut plan,
+            volume_item(&volume),
+            claim,
+            in_use,
+            foreign.as_ref(),
+        );
+    }
+    for volume in anonymous_volumes(&plan, &containers) {
+        plan.remove.push(volume);
     }
     for (item, reason) in state_dirs(engine, stack, &plan, &containers).await? {
         match reason {
@@ -108,15 +135,73 @@ pub async fn build(
     Ok(plan)
 }
 
-fn add(plan: &mut TeardownPlan, item: Item, in_use: Option<String>, foreign: Option<&String>) {
+/// What makes an object the stack's.
+#[derive(Clone, Copy)]
+struct Claim {
+    by_labels: bool,
+    /// It carries the name of the compose project, and a container of the stack uses it or the
+    /// name is this checkout's alone.
+    by_use: bool,
+}
+
+fn add(
+    plan: &mut TeardownPlan,
+    item: Item,
+    claim: Claim,
+    in_use: Option<String>,
+    foreign: Option<&String>,
+) {
     let reason = match (foreign, in_use) {
-        (Some(working_dir), _) => SpareReason::ForeignProject {
+        (Some(working_dir), _) if !claim.by_labels => SpareReason::ForeignProject {
             working_dir: working_dir.clone(),
         },
-        (None, Some(by)) => SpareReason::InUse { by },
-        (None, None) => return plan.remove.push(item),
+        (_, Some(by)) => SpareReason::InUse { by },
+        _ if claim.by_labels || claim.by_use => return plan.remove.push(item),
+        _ => SpareReason::ProjectNameOnly,
     };
     plan.spare.push(Spared { item, reason });
+}
+
+fn mounts(container: &Container, volume: &str) -> bool {
+    container
+        .mounts
+        .iter()
+        .any(|mount| mount.kind == MountKind::Volume && mount.source == volume)
+}
+
+/// The volumes without a name of their own that go with their container. The engine calls them by
+/// 64 hexadecimal digits.
+fn anonymous_volumes(
+    plan: &TeardownPlan,
+    containers: &BTreeMap<ContainerId, Container>,
+) -> Vec<Item> {
+    let is_anonymous =
+        |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut items: Vec<Item> = Vec::new();
+    for container in containers
+        .values()
+        .filter(|container| goes(plan, &container.id))
+    {
+        let volumes = container
+            .mounts
+            .iter()
+            .filter(|mount| mount.kind == MountKind::Volume && is_anonymous(&mount.source));
+        for volume in volumes {
+            let known = |items: &[Item]| items.iter().any(|item| item.id == volume.source);
+            if !known(&plan.remove) && !known(&items) {
+                items.push(Item {
+                    kind: ItemKind::Volume,
+                    name: volume.source.clone(),
+                    id: volume.source.clone(),
+                    created: None,
+                    labels: Labels::new(),
+                    image: None,
+                    state: Some(format!("anonymous, of {}", container.title())),
+                });
+            }
+        }
+    }
+    items
 }
 
 /// Why a container of the scope stays; `None` if it goes.
@@ -146,7 +231,7 @@ fn object_selectors(stack: &Stack) -> Vec<Selector> {
     let project = stack
         .compose_project
         .as_ref()
-        .map(|project| Selector::new(Condition::equals(COMPOSE_PROJECT, project), []));
+        .map(|project| Selector::new(Condition::equals(COMPOSE_PROJECT, &project.name), []));
     stack.claims.selectors().cloned().chain(project).collect()
 }
 
@@ -158,7 +243,7 @@ async fn foreign_project(
     let Some(project) = &stack.compose_project else {
         return Ok(None);
     };
-    let same_name = Selector::new(Condition::equals(COMPOSE_PROJECT, project), []);
+    let same_name = Selector::new(Condition::equals(COMPOSE_PROJECT, &project.name), []);
     let containers = engine.list(&same_name).await?;
     Ok(containers
         .into_iter()
@@ -198,12 +283,7 @@ fn volume_user(
     containers
         .values()
         .filter(|container| !goes(plan, &container.id))
-        .find(|container| {
-            container
-                .mounts
-                .iter()
-                .any(|mount| mount.kind == MountKind::Volume && mount.source == volume.name)
-        })
+        .find(|container| mounts(container, &volume.name))
         .map(|container| container.title().to_owned())
 }
 

@@ -19,23 +19,30 @@ const AT_ONCE: usize = 8;
 /// Removes what the plan names. Each item is looked at again first, and stays if it is not what
 /// was confirmed: another creation time, other labels, another stack.
 ///
-/// `grace` is what a container gets between TERM and KILL. One item's failure does not stop the
+/// `grace` is what a container gets between TERM and KILL. `gives_up` is asked before each item: what
+/// is under way is finished, what is not begun stays and has no outcome. One item's failure does not stop the
 /// others. Kinds go in order, because what is attached goes before what it is attached to.
 pub async fn execute(
     engine: &dyn Engine,
     scope: &Scope,
     confirmed: &ConfirmedPlan,
     grace: Duration,
+    gives_up: &(dyn Fn() -> bool + Send + Sync),
     emit: &mut (dyn FnMut(Item, ItemOutcome) + Send),
 ) {
     for items in waves(confirmed.plan()) {
         let mut outcomes = stream::iter(items.into_iter().map(|item| async move {
+            if gives_up() {
+                return None;
+            }
             let outcome = remove(engine, scope, confirmed, &item, grace).await;
-            (item, outcome)
+            Some((item, outcome))
         }))
         .buffer_unordered(AT_ONCE);
-        while let Some((item, outcome)) = outcomes.next().await {
-            emit(item, outcome);
+        while let Some(ended) = outcomes.next().await {
+            if let Some((item, outcome)) = ended {
+                emit(item, outcome);
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Effect {
     Start(Job),
     /// Ask what is running to end in order.
     Cancel,
+    /// The system asks what is running to end: in order, and quicker each further time.
+    Hurry,
     /// End it at once.
     Kill,
     PlanTeardown(StackName),

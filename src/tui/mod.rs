@@ -57,25 +57,34 @@ pub enum Error {
 /// Fails where the terminal cannot be used, at the start or later.
 pub async fn run(context: Arc<Context>, color: bool) -> Result<Exit, Error> {
     keep_diagnostics();
-    let asks = asks(&context)?;
+    let mut asks = asks(&context)?;
     let mut tty = Tty::open()?;
     let mut state = State::new(setup(&context, color), tty.size(), Timestamp::now());
-    let (mut performer, mut messages) = Performer::start(context);
+    let (mut performer, mut messages) = Performer::start(context.clone());
     let ended = runtime::run(
         &mut state,
         &mut tty,
         &mut performer,
         &mut messages,
-        asks,
+        &mut asks,
         Timestamp::now,
     )
     .await;
     tty.close();
     // Nobody reads any more: what still runs must not wait for that.
     drop(messages);
-    performer.finish().await;
+    performer.finish(asks).await;
+    if ended.as_ref().is_err_and(is_hang_up) {
+        // Its signal may still be on the way.
+        context.controller.request(Signal::Hangup);
+    }
     ended?;
     Ok(state.exit())
+}
+
+/// What the kernel answers on a terminal that was closed.
+fn is_hang_up(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn setup(context: &Context, color: bool) -> Setup {
@@ -112,7 +121,7 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
                 .map(move |()| match ask {
                     Some(signal) => {
                         context.controller.request(signal);
-                        Ask::End
+                        Ask::End(signal)
                     }
                     None => Ask::Suspend,
                 })

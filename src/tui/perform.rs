@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::effect::{Effect, Job};
 use super::msg::{LogRecord, Msg};
-use super::runtime::Back;
+use super::runtime::{Ask, Back};
 use crate::bootstrap::Context;
 use crate::domain::id::ContainerId;
 use crate::domain::line::SourceId;
@@ -35,9 +35,6 @@ const BATCH: usize = 2048;
 
 /// How much of a log's past is read at first; reading all of it would cost the engine seconds.
 const TAIL: u32 = 1000;
-
-/// How long a job that was killed may take to say its end before it is left alone.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(super) struct Performer {
     context: Arc<Context>,
@@ -86,14 +83,33 @@ impl Performer {
         (performer, received)
     }
 
-    /// Waits for a job that was told to end, for a while: its children must not outlive us.
-    pub(super) async fn finish(&mut self) {
-        if let Some(job) = self.job.take() {
-            // A job that is not told to end would go on for as long as it likes.
-            job.controller.press(Signal::Interrupt);
-            let _ = tokio::time::timeout(LAST_WORDS, job.told).await;
+    /// Asks a job that still runs to end, and waits until it has: neither its children nor a
+    /// teardown that is half done may outlive us. Every wait of a job has a limit of its own.
+    pub(super) async fn finish(&mut self, mut asks: impl Stream<Item = Ask> + Unpin) {
+        if let Some(mut job) = self.job.take() {
+            job.controller.request(self.asked());
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut job.told => break,
+                    Some(ask) = asks.next() => match ask {
+                        // The terminal is the shell's again: this is a person's Ctrl-C.
+                        Ask::End(Signal::Interrupt) => job.controller.press(Signal::Interrupt),
+                        Ask::End(signal) => job.controller.request(signal),
+                        Ask::Suspend => {}
+                    },
+                }
+            }
         }
         self.tasks.shutdown().await;
+    }
+
+    /// The signal to end by: that which we got ourselves.
+    fn asked(&self) -> Signal {
+        self.context
+            .controller
+            .signal()
+            .unwrap_or(Signal::Interrupt)
     }
 
     fn discover(&mut self) {
@@ -218,6 +234,11 @@ impl Back for Performer {
             Effect::Cancel | Effect::Kill => {
                 if let Some(job) = &self.job {
                     job.controller.press(Signal::Interrupt);
+                }
+            }
+            Effect::Hurry => {
+                if let Some(job) = &self.job {
+                    job.controller.request(self.asked());
                 }
             }
             Effect::PlanTeardown(stack) => self.plan(stack),

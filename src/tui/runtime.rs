@@ -14,6 +14,7 @@ use super::effect::Effect;
 use super::msg::Msg;
 use super::state::State;
 use super::update::update;
+use crate::domain::run::Signal;
 
 /// What happens by itself is drawn at most this often; a key is answered at once.
 pub(super) const FRAME: Duration = Duration::from_millis(33);
@@ -48,11 +49,18 @@ pub(super) trait Back {
 /// What the system asks of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    End,
+    End(Signal),
     Suspend,
 }
 
 /// Runs until the user or the system wants an end.
+///
+/// A terminal that breaks is an end, too, and one that nobody can be asked about: nothing is drawn
+/// from then on, and what runs is brought to its end first.
+///
+/// # Errors
+///
+/// Fails, after that, where the terminal broke before anybody had wanted an end.
 pub(super) async fn run(
     state: &mut State,
     front: &mut impl Front,
@@ -67,6 +75,8 @@ pub(super) async fn run(
         back,
         working: false,
         quit: false,
+        blind: false,
+        broken: None,
     };
     let mut batch = Vec::with_capacity(TURN);
     let mut next_second = Instant::now() + to_next_second(clock());
@@ -77,47 +87,50 @@ pub(super) async fn run(
             biased;
             Some(ask) = asks.next() => {
                 match ask {
-                    Ask::End => desk.handle(Msg::End)?,
-                    Ask::Suspend => desk.suspend()?,
+                    Ask::End(_) => desk.handle(Msg::End),
+                    Ask::Suspend => desk.suspend(),
                 }
                 dirty = true;
             }
-            key = desk.front.next() => {
-                // A terminal that has gone is a reason to go, too.
-                desk.handle(key.unwrap_or(Ok(Msg::End))?)?;
+            key = desk.front.next(), if !desk.blind => {
+                match key {
+                    Some(Ok(key)) => desk.handle(key),
+                    Some(Err(error)) => desk.lose(Some(error)),
+                    None => desk.lose(None),
+                }
                 for _ in 0..BURST {
                     let Some(key) = desk.front.ready() else { break };
-                    desk.handle(key)?;
+                    desk.handle(key);
                 }
-                desk.front.draw(desk.state)?;
+                desk.draw();
                 dirty = false;
                 next_frame = Instant::now() + FRAME;
             }
-            () = sleep_until(next_frame), if dirty => {
-                desk.front.draw(desk.state)?;
+            () = sleep_until(next_frame), if dirty && !desk.blind => {
+                desk.draw();
                 dirty = false;
                 next_frame = Instant::now() + FRAME;
             }
             () = sleep_until(next_second) => {
                 let now = clock();
                 next_second = Instant::now() + to_next_second(now);
-                desk.handle(Msg::Tick(now))?;
+                desk.handle(Msg::Tick(now));
                 dirty = true;
             }
             _ = messages.recv_many(&mut batch, TURN) => {
                 for message in batch.drain(..) {
-                    desk.handle(message)?;
+                    desk.handle(message);
                 }
                 dirty = true;
             }
             () = std::future::ready(()), if desk.working => {
                 desk.working = false;
-                desk.handle(Msg::Work)?;
+                desk.handle(Msg::Work);
                 dirty = true;
             }
         }
     }
-    Ok(())
+    desk.broken.map_or(Ok(()), Err)
 }
 
 struct Desk<'a, F, B> {
@@ -127,28 +140,58 @@ struct Desk<'a, F, B> {
     /// Something was put off until there is nothing better to do.
     working: bool,
     quit: bool,
+    /// The terminal is of no use any more.
+    blind: bool,
+    /// Why that ends the dashboard, where nothing else did.
+    broken: Option<io::Error>,
 }
 
 impl<F: Front, B: Back> Desk<'_, F, B> {
-    fn handle(&mut self, message: Msg) -> io::Result<()> {
+    fn handle(&mut self, message: Msg) {
         for effect in update(self.state, message) {
             match effect {
                 Effect::Quit => self.quit = true,
                 Effect::Work => self.working = true,
-                Effect::Redraw => self.front.redraw()?,
-                Effect::Copy(text) => self.front.copy(&text)?,
-                Effect::SetMouse(on) => self.front.set_mouse(on)?,
-                Effect::Suspend => self.suspend()?,
+                Effect::Redraw => self.show(|front, _| front.redraw()),
+                Effect::Copy(text) => self.show(|front, _| front.copy(&text)),
+                Effect::SetMouse(on) => self.show(|front, _| front.set_mouse(on)),
+                Effect::Suspend => self.suspend(),
                 effect => self.back.perform(effect),
             }
         }
-        Ok(())
     }
 
-    fn suspend(&mut self) -> io::Result<()> {
+    fn draw(&mut self) {
+        self.show(F::draw);
+    }
+
+    fn show(&mut self, show: impl FnOnce(&mut F, &State) -> io::Result<()>) {
+        if !self.blind
+            && let Err(error) = show(self.front, self.state)
+        {
+            self.lose(Some(error));
+        }
+    }
+
+    fn suspend(&mut self) {
+        if self.blind {
+            return;
+        }
         let mut result = Ok(Size::ZERO);
         self.back.pause(&mut || result = self.front.suspend());
-        self.handle(Msg::Resize(result?))
+        match result {
+            Ok(size) => self.handle(Msg::Resize(size)),
+            Err(error) => self.lose(Some(error)),
+        }
+    }
+
+    /// The terminal has broken, or gone.
+    fn lose(&mut self, error: Option<io::Error>) {
+        self.blind = true;
+        if self.state.quitting.is_none() && !self.quit {
+            self.broken = error;
+            self.handle(Msg::End);
+        }
     }
 }
 

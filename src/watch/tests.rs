@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::{WatchEvent, WatchOptions, watch};
-use crate::domain::container::{Container, State};
+use crate::domain::container::{Container, Health, State};
 use crate::domain::event::Action;
 use crate::domain::link::Link;
 use crate::domain::scope::Scope;
@@ -318,4 +318,21 @@ async fn one_container_that_cannot_be_inspected_hides_nothing() {
     rows_where(&mut events, |rows| rows[1].detail.is_some()).await;
     quiet(&mut events, Duration::from_secs(20)).await;
     assert_eq!(inspects(&engine), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_container_whose_inspect_hangs_is_no_outage() {
+    let engine = FakeEngine::new();
+    let stuck = engine.run(member("a-stuck"));
+    let other = engine.run(member("b-other"));
+    engine.hang_on(Operation::Inspect, stuck.as_str());
+    let mut events = watched(&engine);
+    rows_where(&mut events, |rows| rows[1].detail.is_some()).await;
+    quiet(&mut events, Duration::from_secs(100)).await;
+    engine.die(&other, 3);
+    rows_where(&mut events, |rows| rows[1].state == State::Exited).await;
+    // What touches the container is a reason to ask again.
+    engine.heal();
+    engine.set_health(&stuck, Health::Healthy, "");
+    rows_where(&mut events, detailed).await;
 }

@@ -120,6 +120,9 @@ impl Watcher {
                     self.inspecting.retain(|id| *id != wanted.id);
                     let detail = match answer {
                         Ok(inspect) => Some(inspect.detail()),
+                        // One container that the engine cannot look at, while it answers all
+                        // else. Should it hang as a whole, the next list tells.
+                        Err(error) if error.kind == ErrorKind::TimedOut => None,
                         Err(error) if error.is_outage() => return Err(error),
                         Err(_) => None,
                     };

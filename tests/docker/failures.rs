@@ -151,16 +151,71 @@ async fn an_engine_that_stops_in_the_middle_of_an_answer_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("half.sock");
     let listener = UnixListener::bind(&path).unwrap();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[";
+    stalling(listener, answer);
+    let error = bounded(at(&path).list(&anything())).await.unwrap_err();
+    explained(&error, ErrorKind::TimedOut, path.to_str().unwrap());
+}
+
+/// Answers every request with these bytes and then says nothing more.
+fn stalling(listener: UnixListener, answer: &'static [u8]) {
     tokio::spawn(async move {
         let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[";
-            let _ = stream.write_all(head).await;
+            let _ = stream.write_all(answer).await;
             open.push(stream);
         }
     });
-    let error = bounded(at(&path).list(&anything())).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_engine_that_never_says_why_it_refuses_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proxy.sock");
+    let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 200\r\n\r\n";
+    stalling(UnixListener::bind(&path).unwrap(), answer);
+    let engine = at(&path);
+    let id = ContainerId::new("c1");
+    let request = LogRequest {
+        tail: Tail::All,
+        since: None,
+        follow: true,
+    };
+    let events = async { engine.events().await.map(drop) };
+    let answers = bounded(futures_util::future::join_all([
+        engine.info().map_err_of(),
+        events.map_err_of(),
+        engine.list(&anything()).map_err_of(),
+        engine.stop(&id, Duration::ZERO).map_err_of(),
+        engine
+            .logs(&id, request)
+            .try_collect::<Vec<_>>()
+            .map_err_of(),
+        engine.stats(&id).try_collect::<Vec<_>>().map_err_of(),
+    ]))
+    .await;
+    for answer in answers {
+        let path = path.to_str().unwrap();
+        explained(&answer.unwrap(), ErrorKind::TimedOut, path);
+    }
+}
+
+#[tokio::test]
+async fn a_finite_log_that_goes_silent_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("silent.sock");
+    let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stalling(UnixListener::bind(&path).unwrap(), answer);
+    let request = LogRequest {
+        tail: Tail::All,
+        since: None,
+        follow: false,
+    };
+    let engine = at(&path);
+    let mut parts = engine.logs(&ContainerId::new("c1"), request);
+    let error = bounded(parts.next()).await.unwrap().unwrap_err();
     explained(&error, ErrorKind::TimedOut, path.to_str().unwrap());
+    assert!(bounded(parts.next()).await.is_none());
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use tackroom::domain::container::Container;
+use tackroom::domain::event::Action;
 use tackroom::domain::id::ContainerId;
 use tackroom::domain::line::{Channel, Mark, SourceId};
 use tackroom::domain::scope::Scope;
@@ -291,6 +292,42 @@ async fn a_flood_is_followed_without_losing_a_line() {
         followed.expect(&[&number.to_string()]).await;
     }
     followed.expect(&["-- exited Some(0) false"]).await;
+}
+
+#[tokio::test]
+async fn a_container_that_removes_itself_is_read_to_its_end() {
+    const LINES: usize = 50_000;
+    let Some(world) = Corner::made().await else {
+        return;
+    };
+    let gate = Gate::shut();
+    let extra = Extra {
+        gate: Some(gate.mount()),
+        passing: true,
+        ..named(&world, "passing")
+    };
+    let name = extra.name.clone().unwrap();
+    let steps = ["out:ready\n", "gate", &format!("many:{LINES}"), "exit:3"];
+    let steps = steps.map(str::to_owned).to_vec();
+    let id = world.create_raw(steps, Spec::default(), extra).await;
+    let mut events = bounded(world.engine().events()).await.unwrap();
+    world.start(&id).await;
+    let mut followed = Followed::new(&world, &name).await;
+    followed.expect(&["ready"]).await;
+    gate.open().await;
+    // Nobody takes a line before the container and its log are gone.
+    loop {
+        let event = bounded(events.next()).await.unwrap().unwrap();
+        if event.container == id && event.action == Action::Destroyed {
+            break;
+        }
+    }
+    for number in 0..LINES {
+        followed.expect(&[&number.to_string()]).await;
+    }
+    followed
+        .expect(&["-- exited Some(3) false", "-- Removed"])
+        .await;
 }
 
 #[tokio::test]

@@ -15,5 +15,6 @@
 mod contract;
 mod failures;
 mod following;
+mod printing;
 mod watching;
 mod world;

@@ -48,6 +48,8 @@ pub(crate) struct Extra {
     pub(crate) restart_on_failure: Option<i64>,
     pub(crate) health: Option<HealthConfig>,
     pub(crate) gate: Option<String>,
+    /// It removes itself when it ends.
+    pub(crate) passing: bool,
 }
 
 impl Corner {
@@ -125,6 +127,7 @@ impl Corner {
             host_config: Some(HostConfig {
                 mounts,
                 binds: extra.gate.map(|gate| vec![gate]),
+                auto_remove: Some(extra.passing),
                 memory: extra.memory,
                 memory_swap: extra.memory,
                 network_mode: Some("none".to_owned()),

@@ -139,6 +139,31 @@ fn a_termination_ends_what_runs() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+#[test]
+fn a_closed_window_lets_a_hook_end_in_order_and_kills_by_its_signal() {
+    let project = project();
+    script(
+        project.path(),
+        "../up",
+        "trap 'sleep 0.3; echo in order > ended; exit 1' HUP INT
+         trap '' TERM
+         sleep 1000 & echo begun; wait",
+    );
+    let config = project.path().join("tackroom.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}[harness]\nup = \"./up.sh\"\n")).unwrap();
+    let mut session = dashboard(project.path(), 120, 40);
+    session.until_text("lost, retry in");
+    session.press("u");
+    session.until_text("begun");
+    let status = session.hang_up();
+    assert_eq!(status.signal(), Some("Hangup"), "{status:?}");
+    let ended = std::fs::read_to_string(project.path().join("ended"));
+    assert_eq!(ended.unwrap(), "in order\n");
+    let left = sleeping_in(project.path());
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// Processes that still work in a directory.
 fn sleeping_in(directory: &Path) -> Vec<String> {
     std::fs::read_dir("/proc")

@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Session {
     pub(crate) process: u32,
-    master: Box<dyn MasterPty + Send>,
+    /// `None` once it was closed.
+    master: Option<Box<dyn MasterPty + Send>>,
     // Kept open, so that the terminal can be looked at after the program has ended.
     _slave: Box<dyn SlavePty + Send>,
     keys: Box<dyn Write + Send>,
@@ -44,7 +45,7 @@ impl Session {
         Self {
             process,
             keys: pty.master.take_writer().unwrap(),
-            master: pty.master,
+            master: Some(pty.master),
             _slave: pty.slave,
             output,
             ended,
@@ -60,7 +61,8 @@ impl Session {
 
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         self.emulator.screen_mut().set_size(rows, columns);
-        self.master.resize(size(columns, rows)).unwrap();
+        let master = self.master.as_ref().unwrap();
+        master.resize(size(columns, rows)).unwrap();
     }
 
     pub(crate) fn screen(&self) -> &vt100::Screen {
@@ -94,10 +96,19 @@ impl Session {
         status
     }
 
+    /// Closes the terminal's window and waits for the end. The thread that reads lets go of the
+    /// window with the next thing that is printed: a dashboard prints the time.
+    pub(crate) fn hang_up(&mut self) -> ExitStatus {
+        self.output = mpsc::channel().1;
+        self.keys = Box::new(std::io::sink());
+        self.master = None;
+        self.ended.recv_timeout(PATIENCE).expect("it does not end")
+    }
+
     /// Whether the terminal is as a shell wants it.
     pub(crate) fn is_given_back(&self) -> bool {
         let screen = self.screen();
-        let termios = self.master.get_termios().unwrap();
+        let termios = self.master.as_ref().unwrap().get_termios().unwrap();
         let cooked = format!("{:?}", termios.local_flags);
         cooked.contains("ICANON")
             && cooked.contains("ECHO")

@@ -22,6 +22,8 @@ use crate::logs::{Assembly, FollowOptions, LogEvent};
 
 /// How long the event with the exit code may come after the end of the log that it explains.
 const DEATH_NOTICE: Duration = Duration::from_millis(250);
+/// How long the rest of a run that is over may keep us waiting, where its log does not end.
+const LAST_SILENCE: Duration = Duration::from_secs(2);
 /// Parts at the end of a log among which is the one with the latest timestamp: those of the two
 /// channels may be out of order by a few.
 const LAST_WORDS: u32 = 16;
@@ -512,13 +514,33 @@ impl Reader {
         let mut view = self.view.clone();
         let started = self.place.run.and_then(|run| run.started);
         let mut lines = Vec::new();
+        // Of a run that is over: when it ended. The event comes by another way than the log and
+        // overtakes it. What is unread goes on being read here and not by another request, since
+        // a container that removes itself takes its log along.
+        let mut end = None;
         loop {
-            let past = view.wait_for(|view| view.is_past(id, started));
-            let chunk = tokio::select! {
-                biased;
-                _ = past, if request.follow => return Ok(End::Reached),
-                chunk = parts.next() => chunk,
+            let chunk = if end.is_some() {
+                match timeout(LAST_SILENCE, parts.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => return Ok(End::Reached),
+                }
+            } else {
+                let past = view.wait_for(|view| view.is_past(id, started));
+                tokio::select! {
+                    biased;
+                    past = past, if request.follow => {
+                        end = past.ok().and_then(|view| {
+                            view.death_since(id, started).map(|death| death.at)
+                        });
+                        if end.is_none() {
+                            return Ok(End::Reached);
+                        }
+                        continue;
+                    }
+                    chunk = parts.next() => chunk,
+                }
             };
+            let extent = end.map_or(extent, Extent::Until);
             let Some(chunk) = chunk else { break };
             for part in chunk {
                 let part = part?;

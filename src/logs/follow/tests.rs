@@ -375,6 +375,48 @@ async fn a_removed_container_is_marked_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_container_wrote_before_it_was_removed_is_read_to_the_end() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    engine.line(&id, "up");
+    bench.expect(&["up"]).await;
+    // More than the reader can hand over while nobody takes it.
+    for number in 0..5_000 {
+        engine.line(&id, &number.to_string());
+    }
+    engine.die(&id, 3);
+    engine.destroy(&id);
+    bench.watch().await;
+    for number in 0..5_000 {
+        bench.expect(&[&number.to_string()]).await;
+    }
+    bench.expect(&["-- exited 3", "-- removed"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_container_of_the_name_does_not_cut_off_the_one_before() {
+    let engine = FakeEngine::new();
+    let script = [Step::out("up\n"), Step::UntilStopped];
+    let id = engine.run(member("a").script(script));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["up"]).await;
+    for number in 0..5_000 {
+        engine.line(&id, &number.to_string());
+    }
+    engine.recreate(&id).unwrap();
+    bench.watch().await;
+    for number in 0..5_000 {
+        bench.expect(&[&number.to_string()]).await;
+    }
+    bench
+        .expect(&["-- exited 137", "-- removed", "-- recreated", "up"])
+        .await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_loses_and_repeats_nothing() {
     let engine = FakeEngine::new();
     let id = engine.run(member("a"));

@@ -438,7 +438,7 @@ pub const COMMANDS: &[Spec] = &[
         &["t"],
         &[Quit],
         "take it down",
-        "Stop what is running and show the plan of the harness's teardown; quit when it is done.",
+        "Show the plan of the harness's teardown and quit when it is done. A run is stopped first, a teardown is not.",
     ),
     entry(
         Command::Back,

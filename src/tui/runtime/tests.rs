@@ -1,6 +1,7 @@
 //! The whole loop with a made-up terminal, on tokio's paused clock: no test waits for real.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use super::{Ask, Back, FRAME, Front, run};
 use crate::bootstrap::Context;
 use crate::config::Config;
 use crate::domain::link::Link;
+use crate::domain::run::Signal;
 use crate::domain::scope::Scope;
-use crate::engine::fake::{Call, FakeContainer, FakeEngine, Step};
+use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation, Step};
 use crate::engine::{EngineError, ErrorKind};
 use crate::process::Controller;
 use crate::tui::effect::Effect;
@@ -34,6 +36,8 @@ enum Seen {
 struct Screen {
     keys: mpsc::UnboundedReceiver<Msg>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Nothing can be drawn any more.
+    broken: Arc<AtomicBool>,
 }
 
 impl Front for Screen {
@@ -46,6 +50,9 @@ impl Front for Screen {
     }
 
     fn draw(&mut self, state: &State) -> io::Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the terminal has gone"));
+        }
         let frame = Seen::Frame(Instant::now(), screen(state));
         self.seen.lock().unwrap().push(frame);
         Ok(())
@@ -100,9 +107,23 @@ struct Hands {
     messages: mpsc::Sender<Msg>,
     asks: mpsc::UnboundedSender<Ask>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    broken: Arc<AtomicBool>,
 }
 
 impl Hands {
+    fn break_terminal(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    fn ask(&self, signal: Signal) {
+        self.asks.send(Ask::End(signal)).unwrap();
+    }
+
+    async fn end_run(&self) {
+        let ended = Msg::RunEnded { problem: None };
+        self.messages.send(ended).await.unwrap();
+    }
+
     fn press(&self, text: &str) {
         for key in keys(text) {
             self.keys.send(key).unwrap();
@@ -142,18 +163,37 @@ async fn with_loop<B: Back, T>(
     channel: (mpsc::Sender<Msg>, &mut mpsc::Receiver<Msg>),
     test: impl AsyncFnOnce(&Hands) -> T,
 ) -> Option<T> {
+    match race(state, back, channel, test).await {
+        Ok(result) => Some(result),
+        Err(ended) => {
+            ended.unwrap();
+            None
+        }
+    }
+}
+
+/// What the test gives; the loop's end, if that comes first.
+async fn race<B: Back, T>(
+    state: &mut State,
+    back: &mut B,
+    channel: (mpsc::Sender<Msg>, &mut mpsc::Receiver<Msg>),
+    test: impl AsyncFnOnce(&Hands) -> T,
+) -> Result<T, io::Result<()>> {
     let (keys, pressed) = mpsc::unbounded_channel();
     let (asks, asked) = mpsc::unbounded_channel();
     let seen = Arc::default();
+    let broken = Arc::default();
     let mut front = Screen {
         keys: pressed,
         seen: Arc::clone(&seen),
+        broken: Arc::clone(&broken),
     };
     let hands = Hands {
         keys,
         messages: channel.0,
         asks,
         seen,
+        broken,
     };
     let start = Instant::now();
     let clock = move || now().checked_add(start.elapsed()).unwrap();
@@ -163,11 +203,8 @@ async fn with_loop<B: Back, T>(
     let running = run(state, &mut front, back, channel.1, asked, clock);
     tokio::select! {
         biased;
-        ended = running => {
-            ended.unwrap();
-            None
-        }
-        result = test(&hands) => Some(result),
+        ended = running => Err(ended),
+        result = test(&hands) => Ok(result),
     }
 }
 
@@ -292,34 +329,83 @@ async fn a_signal_ends_what_runs_first() {
     let ended = alone(&mut state, &mut notes, async |hands: &Hands| {
         hands.press("u");
         sleep(Duration::from_millis(1)).await;
-        hands.asks.send(Ask::End).unwrap();
+        hands.ask(Signal::Terminate);
         sleep(Duration::from_millis(50)).await;
-        hands
-            .messages
-            .send(Msg::RunEnded { problem: None })
-            .await
-            .unwrap();
+        hands.end_run().await;
         sleep(Duration::from_secs(5)).await;
     });
     assert_eq!(ended.await, None);
     let started = |effect: &Effect| matches!(effect, Effect::Start(_));
     assert!(notes.effects.iter().any(started));
-    assert_eq!(notes.effects.last(), Some(&Effect::Cancel));
+    assert_eq!(notes.effects.last(), Some(&Effect::Hurry));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_signal_does_not_wait() {
+async fn a_second_signal_hurries_what_runs_and_waits_for_it() {
     let mut state = connected(80, 24);
     let mut notes = Notes::default();
-    let ended = alone(&mut state, &mut notes, async |hands: &Hands| {
+    let (messages, mut received) = mpsc::channel(64);
+    let channel = (messages, &mut received);
+    with_loop(&mut state, &mut notes, channel, async |hands: &Hands| {
         hands.press("u");
         sleep(Duration::from_millis(1)).await;
-        hands.asks.send(Ask::End).unwrap();
-        hands.asks.send(Ask::End).unwrap();
+        hands.ask(Signal::Hangup);
+        hands.ask(Signal::Hangup);
+        sleep(Duration::from_secs(600)).await;
+    })
+    .await
+    .unwrap();
+    notes
+        .effects
+        .retain(|effect| matches!(effect, Effect::Hurry | Effect::Kill | Effect::Cancel));
+    assert_eq!(notes.effects, [Effect::Hurry, Effect::Hurry]);
+}
+
+/// A window that is closed: the signal comes, and from then on every frame fails.
+#[tokio::test(start_paused = true)]
+async fn a_hang_up_brings_what_runs_to_its_end() {
+    let mut state = connected(80, 24);
+    let mut notes = Notes::default();
+    let (messages, mut received) = mpsc::channel(64);
+    let mut waited = false;
+    let channel = (messages, &mut received);
+    let ended = race(&mut state, &mut notes, channel, async |hands: &Hands| {
+        hands.press("u");
+        sleep(Duration::from_millis(1)).await;
+        hands.break_terminal();
+        hands.ask(Signal::Hangup);
+        sleep(Duration::from_secs(600)).await;
+        waited = true;
+        hands.end_run().await;
         sleep(Duration::from_secs(5)).await;
-    });
-    assert_eq!(ended.await, None);
-    assert_eq!(notes.effects.last(), Some(&Effect::Kill));
+    })
+    .await;
+    assert!(waited, "the loop ended before the run did");
+    assert!(matches!(ended, Err(Ok(()))), "{ended:?}");
+    assert!(notes.effects.contains(&Effect::Hurry));
+    assert!(!notes.effects.contains(&Effect::Kill));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_terminal_that_breaks_is_an_error_after_what_runs_has_ended() {
+    let mut state = connected(80, 24);
+    let mut notes = Notes::default();
+    let (messages, mut received) = mpsc::channel(64);
+    let mut waited = false;
+    let channel = (messages, &mut received);
+    let ended = race(&mut state, &mut notes, channel, async |hands: &Hands| {
+        hands.press("u");
+        sleep(Duration::from_millis(1)).await;
+        hands.break_terminal();
+        sleep(Duration::from_secs(600)).await;
+        waited = true;
+        hands.end_run().await;
+        sleep(Duration::from_secs(5)).await;
+    })
+    .await;
+    assert!(waited, "the loop ended before the run did");
+    assert!(matches!(ended, Err(Err(_))), "{ended:?}");
+    assert!(notes.effects.contains(&Effect::Hurry));
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,6 +416,7 @@ async fn a_terminal_that_has_gone_ends_the_loop() {
     let mut front = Screen {
         keys: pressed,
         seen: Arc::default(),
+        broken: Arc::default(),
     };
     let (_messages, mut received) = mpsc::channel(1);
     let mut notes = Notes::default();
@@ -410,7 +497,7 @@ async fn with_engine(engine: &FakeEngine, test: impl AsyncFnOnce(&Hands)) {
     with_loop(&mut state, &mut performer, (unused, &mut received), test)
         .await
         .unwrap();
-    performer.finish().await;
+    performer.finish(stream::pending()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -549,4 +636,30 @@ async fn equal_sessions_look_equal() {
         sessions.push(texts);
     }
     assert_eq!(sessions[0], sessions[1]);
+}
+
+/// The engine takes longer for one removal than anybody would wait for a child.
+#[tokio::test(start_paused = true)]
+async fn a_teardown_that_is_under_way_is_waited_for() {
+    let engine = FakeEngine::new();
+    engine.run(integration("engine-a"));
+    let directory = tempfile::tempdir().unwrap();
+    let context = context(&engine, directory.path(), scope());
+    let plan = context.harness().plan("integration").await.unwrap();
+    let (mut performer, mut received) = Performer::start(context);
+    engine.hang(Operation::RemoveContainer);
+    performer.perform(Effect::Teardown {
+        stack: "integration".into(),
+        fingerprint: plan.fingerprint(),
+    });
+    let removing = |call: &Call| matches!(call, Call::RemoveContainer(_));
+    while !engine.calls().iter().any(removing) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    performer.finish(stream::pending()).await;
+    let mut ended = false;
+    while let Ok(message) = received.try_recv() {
+        ended |= matches!(message, Msg::RunEnded { .. });
+    }
+    assert!(ended, "it was left under way");
 }

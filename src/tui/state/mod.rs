@@ -123,8 +123,11 @@ pub struct State {
     pub replays: Replays,
     pub outputs: LogStore,
     pub active: Option<Active>,
+    /// Of the last job.
     pub last: Option<Summary>,
-    /// Whether this session booted the harness and has not taken it down.
+    /// Of the last teardown since that job.
+    pub taken_down: Option<Summary>,
+    /// Whether this session began to boot the harness and has not taken it down.
     pub booted: bool,
     pub teardown: Option<Teardown>,
 
@@ -177,6 +180,7 @@ impl State {
             outputs: LogStore::new(OUTPUT_BUDGET),
             active: None,
             last: None,
+            taken_down: None,
             booted: false,
             teardown: None,
             screen: Screen::Cockpit,
@@ -204,9 +208,19 @@ impl State {
         }
     }
 
-    /// How the process ends: by the last run of the session, if there was one.
+    /// How the process ends: by the last run of the session, if there was one, and by the teardown
+    /// after it, which cannot make a failure good.
     pub fn exit(&self) -> Exit {
-        self.last.as_ref().map_or(Exit::Ok, Exit::of)
+        let mut whole = self.last.clone().unwrap_or_default();
+        if let Some(teardown) = self.taken_down.clone() {
+            whole.steps.extend(teardown.steps);
+            whole.left_behind.extend(teardown.left_behind);
+            whole.interrupted = whole.interrupted.or(teardown.interrupted);
+            whole.engine_lost |= teardown.engine_lost;
+            whole.refused |= teardown.refused;
+            whole.internal_error = whole.internal_error.or(teardown.internal_error);
+        }
+        Exit::of(&whole)
     }
 
     pub fn notify(&mut self, text: impl Into<String>) {

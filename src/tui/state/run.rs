@@ -94,14 +94,11 @@ impl Active {
     }
 }
 
-/// Whether a run's events say that it booted the harness, or took it down.
+/// Whether a run's events say that it booted the harness, or took it down. A boot that fails or is
+/// cut off leaves half a stack, so its start is what counts.
 pub fn harness_change(event: &RunEventKind) -> Option<bool> {
     match event {
-        RunEventKind::StepFinished {
-            step: Step::Up,
-            outcome: StepOutcome::Done,
-            ..
-        } => Some(true),
+        RunEventKind::StepStarted { step: Step::Up } => Some(true),
         RunEventKind::StepFinished {
             step: Step::Teardown,
             outcome: StepOutcome::Done,

@@ -8,6 +8,9 @@ use crate::text::matcher::Matcher;
 /// Lines that are looked through in one go: a few milliseconds of work.
 pub const SLICE: usize = 20_000;
 
+/// Bytes after which a slice ends too, where its lines are long.
+pub const SLICE_BYTES: usize = 2 << 20;
+
 #[derive(Clone, Debug)]
 pub struct Search {
     matcher: Matcher,
@@ -65,18 +68,16 @@ impl Search {
             Scan::Done => return,
         };
         self.scan = Scan::Done;
-        for (seen, entry) in walk.enumerate() {
-            if seen == SLICE {
-                break;
-            }
+        let mut seen = 0;
+        for (index, entry) in walk.enumerate() {
             if let Content::Line { bytes, .. } = entry.content {
                 self.offer(entry.id, bytes);
+                seen += bytes.len();
             }
-            self.scan = if seen + 1 == SLICE {
-                Scan::Before(entry.id)
-            } else {
-                Scan::Done
-            };
+            if index + 1 == SLICE || seen >= SLICE_BYTES {
+                self.scan = Scan::Before(entry.id);
+                break;
+            }
         }
     }
 
@@ -183,6 +184,30 @@ mod tests {
         assert_eq!(search.before(ids[7]), Some(ids[6]));
         assert_eq!(search.before(ids[0]), None);
         assert_eq!(search.last(), ids.last().copied());
+    }
+
+    #[test]
+    fn a_slice_of_long_lines_has_fewer_of_them() {
+        let mut store = LogStore::new(64 << 20);
+        let source = SourceId("a".into());
+        for n in 0..1000 {
+            let line = Line {
+                at: jiff::Timestamp::from_nanosecond(n).unwrap(),
+                channel: Channel::Out,
+                bytes: vec![b'x'; 16 << 10].into(),
+            };
+            store.push(&source, &line);
+        }
+        let merged = store.merged([&source]);
+        let mut search = Search::new(Matcher::new("x").unwrap());
+        let mut before = 0;
+        while !search.is_done() {
+            search.scan(&merged);
+            let bytes = (search.count() - before) * (16 << 10);
+            assert!(bytes <= SLICE_BYTES, "{bytes} bytes in one go");
+            before = search.count();
+        }
+        assert_eq!(before, 1000);
     }
 
     #[test]

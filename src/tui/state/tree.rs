@@ -19,7 +19,17 @@ pub struct Tree {
     out_of_memory: BTreeSet<ContainerId>,
     /// Whether the engine has been heard at all: before that an empty list means nothing.
     heard: bool,
+    absent: Option<Absent>,
     pub cursor: Cursor,
+}
+
+/// A selected container that has gone, perhaps to be made anew: until the cursor is moved its log
+/// stays, with its last lines and its end, and the cursor goes back to it.
+#[derive(Clone, Debug)]
+struct Absent {
+    name: String,
+    /// The row that the cursor was left on.
+    instead: Option<Key>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +110,10 @@ impl Tree {
 
     /// Takes the list as it is now; the cursor stays on the row that it was on, if that is there.
     pub fn set(&mut self, containers: Arc<[Container]>, scope: &Scope, harness: Option<&str>) {
-        let selected = self.selected_key();
+        let selected = match self.absent() {
+            Some(name) => Some(Key::Container(name.to_owned())),
+            None => self.selected_key(),
+        };
         // A container that has gone leaves the cursor in its group.
         let group_of_it = self
             .selected_group()
@@ -111,12 +124,24 @@ impl Tree {
         self.groups = group(&containers, scope, harness);
         self.containers = containers;
         self.rebuild();
-        let at = selected
-            .and_then(|key| self.find(&key))
-            .or_else(|| group_of_it.and_then(|key| self.find(&key)));
-        if let Some(at) = at {
-            self.cursor.go(at);
-        }
+        let found = selected.as_ref().and_then(|key| self.find(key));
+        let at = found.or_else(|| group_of_it.and_then(|key| self.find(&key)));
+        let last = self.rows.len().saturating_sub(1);
+        self.cursor
+            .go(at.unwrap_or_else(|| self.cursor.at().min(last)));
+        self.absent = match selected {
+            Some(Key::Container(name)) if found.is_none() => Some(Absent {
+                name,
+                instead: self.selected_key(),
+            }),
+            _ => None,
+        };
+    }
+
+    /// The name of the selected container, where it is not there now.
+    fn absent(&self) -> Option<&str> {
+        let absent = self.absent.as_ref()?;
+        (self.selected_key() == absent.instead).then_some(&*absent.name)
     }
 
     fn rebuild(&mut self) {
@@ -273,6 +298,9 @@ impl Tree {
         if !self.marks.is_empty() {
             return self.marks.iter().cloned().collect();
         }
+        if let Some(name) = self.absent() {
+            return vec![SourceId(name.into())];
+        }
         match self.selected() {
             Some(Row::Group(index)) => self.members(*index),
             _ => self
@@ -294,7 +322,7 @@ impl Tree {
     }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Key {
     Group(StackName),
     Container(String),

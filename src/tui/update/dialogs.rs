@@ -13,7 +13,7 @@ use crate::tui::effect::Effect;
 use crate::tui::keymap::Key;
 use crate::tui::layout::Layout;
 use crate::tui::state::dialog::{Dialog, offers};
-use crate::tui::state::run::{Stage, Stopping, Teardown};
+use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::search::Search;
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
@@ -370,14 +370,15 @@ pub(super) fn interrupt(state: &mut State, effects: &mut Vec<Effect>) {
     quit(state, effects);
 }
 
-/// A signal: what runs is asked to end first; a second signal does not wait for that.
+/// A signal: what runs is asked to end first. Further signals come by themselves (a terminal that
+/// goes sends HUP twice, CI sends INT and then TERM), so they hurry and never kill.
 pub(super) fn end(state: &mut State, effects: &mut Vec<Effect>) {
-    if state.quitting.is_some() && state.active.is_some() {
-        effects.push(Effect::Kill);
-        effects.push(Effect::Quit);
-    } else {
-        leave(state, effects);
-    }
+    let Some(active) = &mut state.active else {
+        return leave(state, effects);
+    };
+    active.stopping = active.stopping.max(Stopping::Asked);
+    effects.push(Effect::Hurry);
+    end_first(state, Quitting::Leave, effects);
 }
 
 pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
@@ -387,7 +388,23 @@ pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
     effects.push(Effect::Quit);
 }
 
+/// Takes the harness down, then quits. A run is stopped for that; a teardown that is under way is
+/// what was asked for, so it comes to its end.
 pub(super) fn take_down(state: &mut State, effects: &mut Vec<Effect>) {
+    if let Some(What::Teardown(stack)) = state.active.as_ref().map(|active| &active.what) {
+        let is_all = state.setup.harness.as_ref().is_none_or(|own| own == stack);
+        if is_all {
+            if let Some(teardown) = &mut state.teardown {
+                teardown.then_quit = true;
+            }
+            state.dialog = Some(Dialog::Teardown);
+        } else {
+            state.quitting = Some(Quitting::TakeDown);
+            state.dialog = None;
+            state.notify("the harness is next, when this teardown has ended");
+        }
+        return;
+    }
     if state.setup.harness.is_none() {
         state.notify("no [harness] is configured");
         return;
@@ -406,9 +423,13 @@ fn end_first(state: &mut State, then: Quitting, effects: &mut Vec<Effect>) -> bo
         active.stopping = Stopping::Asked;
         effects.push(Effect::Cancel);
     }
+    let what = active.what.clone();
     state.quitting = Some(then);
     state.dialog = None;
-    state.notify("stopping what runs; x kills it");
+    state.notify(match what {
+        What::Job(_) => "stopping what runs; x kills it",
+        What::Teardown(_) => "stops after the items under way; the rest is left",
+    });
     true
 }
 

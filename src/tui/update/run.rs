@@ -51,21 +51,26 @@ pub(super) fn tear_down(
     effects.push(Effect::Teardown { stack, fingerprint });
 }
 
-/// First asks, then kills.
+/// First asks, then kills; what kills its hook does not yet give a teardown up.
 pub(super) fn stop(state: &mut State, effects: &mut Vec<Effect>) {
     let Some(active) = &mut state.active else {
         state.notify("nothing runs");
         return;
     };
+    let is_teardown = matches!(active.what, What::Teardown(_));
     match active.stopping {
         Stopping::No => {
             active.stopping = Stopping::Asked;
             effects.push(Effect::Cancel);
+            if is_teardown {
+                state.notify("stops after the items under way; the rest is left");
+            }
         }
         Stopping::Asked => {
             active.stopping = Stopping::Killed;
             effects.push(Effect::Kill);
         }
+        Stopping::Killed if is_teardown => effects.push(Effect::Kill),
         Stopping::Killed => {}
     }
 }
@@ -237,7 +242,10 @@ pub(super) fn on_end(state: &mut State, problem: Option<String>, effects: &mut V
     } else if let What::Job(job) = &active.what {
         announce(state, job, &summary);
     }
-    state.last = Some(summary);
+    match &active.what {
+        What::Job(_) => (state.last, state.taken_down) = (Some(summary), None),
+        What::Teardown(_) => state.taken_down = Some(summary),
+    }
     let ran = matches!(active.what, What::Job(Job::Run(_))) && !step_failed(&active);
     if active.follow
         && ran

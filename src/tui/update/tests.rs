@@ -508,6 +508,31 @@ fn a_container_that_goes_leaves_the_cursor_in_its_group() {
 }
 
 #[test]
+fn a_container_that_is_made_anew_is_selected_all_the_while() {
+    let mut state = connected(120, 40);
+    press(&mut state, "jjj");
+    let name = state.tree.selected_container().unwrap().name.clone();
+    let without: Vec<_> = containers()
+        .into_iter()
+        .filter(|c| c.name != name)
+        .collect();
+    let logs = state.asked_logs.clone();
+    send(&mut state, Msg::Containers(without.clone().into()));
+    send(&mut state, Msg::Containers(without.clone().into()));
+    assert_eq!(state.asked_logs, logs, "its end is still read");
+    send(&mut state, Msg::Containers(containers().into()));
+    assert_eq!(state.tree.selected_container().unwrap().name, name);
+
+    // Who moves on is not called back.
+    send(&mut state, Msg::Containers(without.into()));
+    press(&mut state, "j");
+    let chosen = state.tree.selected_container().unwrap().name.clone();
+    assert_ne!(state.asked_logs, logs);
+    send(&mut state, Msg::Containers(containers().into()));
+    assert_eq!(state.tree.selected_container().unwrap().name, chosen);
+}
+
+#[test]
 fn statistics_are_sampled_for_running_containers_on_the_screen() {
     let mut state = fresh(80, 24);
     let watched = |effects: &[Effect]| {
@@ -698,6 +723,10 @@ fn the_quit_dialog_asks_only_where_something_would_be_lost() {
 fn booted() -> State {
     let mut state = connected(80, 24);
     press(&mut state, "u");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Up }),
+    );
     let took = Duration::from_secs(1);
     let (step, outcome, output) = (Step::Up, StepOutcome::Done, Output::default());
     send(
@@ -763,6 +792,86 @@ fn a_teardown_that_left_something_does_not_quit() {
     assert!(!update(&mut state, Msg::RunEnded { problem: None }).contains(&Effect::Quit));
     assert!(screen(&state).contains("6 left behind"));
     assert_eq!(state.exit(), Exit::LeftBehind);
+}
+
+#[test]
+fn a_boot_that_failed_is_not_forgotten_either() {
+    let mut state = connected(80, 24);
+    press(&mut state, "u");
+    send(
+        &mut state,
+        event(RunEventKind::StepStarted { step: Step::Up }),
+    );
+    let step_finished = RunEventKind::StepFinished {
+        step: Step::Up,
+        outcome: StepOutcome::Failed {
+            reason: "exit 1".to_owned(),
+        },
+        took: Duration::from_secs(1),
+        output: Output::default(),
+    };
+    send(&mut state, event(step_finished));
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(effects_of(&mut state, "q"), []);
+    assert!(matches!(state.dialog, Some(Dialog::Quit)));
+}
+
+#[test]
+fn a_teardown_does_not_make_good_what_failed() {
+    let mut state = after_a_run();
+    assert_eq!(state.exit(), Exit::Failed);
+    press(&mut state, "T");
+    let result = Ok(plan());
+    let stack = "tenant".into();
+    send(&mut state, Msg::Plan { stack, result });
+    press(&mut state, "tenant<enter>");
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(state.exit(), Exit::Failed);
+    // What comes after it has an end of its own.
+    press(&mut state, "<esc>s");
+    send(&mut state, Msg::RunEnded { problem: None });
+    assert_eq!(state.exit(), Exit::Ok);
+}
+
+fn tearing_down(harness: &str) -> State {
+    let mut state = connected(80, 24);
+    state.setup.harness = Some(harness.into());
+    press(&mut state, "T");
+    let result = Ok(plan());
+    let stack = "tenant".into();
+    send(&mut state, Msg::Plan { stack, result });
+    press(&mut state, "tenant<enter><esc>");
+    state
+}
+
+#[test]
+fn a_teardown_stops_at_once_harder_and_is_given_up() {
+    let mut state = tearing_down("tenant");
+    assert_eq!(effects_of(&mut state, "x"), [Effect::Cancel]);
+    assert!(screen(&state).contains("after the items under way"));
+    assert_eq!(effects_of(&mut state, "xx"), [Effect::Kill, Effect::Kill]);
+}
+
+#[test]
+fn who_quits_in_a_teardown_stops_it_or_lets_it_finish() {
+    let mut state = tearing_down("tenant");
+    press(&mut state, "q");
+    let text = screen(&state);
+    assert!(text.contains("stop it after the items under way"), "{text}");
+    assert!(text.contains("let it finish, then quit"), "{text}");
+    assert!(!text.contains("leave the harness up"), "{text}");
+    assert_eq!(effects_of(&mut state, "t"), []);
+    let effects = update(&mut state, Msg::RunEnded { problem: None });
+    assert!(effects.contains(&Effect::Quit));
+
+    let mut state = tearing_down("tenant");
+    assert_eq!(effects_of(&mut state, "ql"), [Effect::Cancel]);
+
+    // The harness is another stack, and its turn comes after.
+    let mut state = tearing_down("integration");
+    assert_eq!(effects_of(&mut state, "qt"), []);
+    let effects = update(&mut state, Msg::RunEnded { problem: None });
+    assert!(effects.contains(&Effect::PlanTeardown("integration".into())));
 }
 
 #[test]

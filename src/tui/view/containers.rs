@@ -212,7 +212,7 @@ fn draw_container(state: &State, container: &Container, columns: Columns, line: 
         line.skip(usize::from(columns > 0));
     };
     gap(line, columns.word);
-    line.cell(&word(container), columns.word, theme.style(role));
+    line.cell(&container.word(), columns.word, theme.style(role));
     gap(line, columns.age);
     line.number(&age(state.now, age_of(container)), columns.age, plain);
     let sample = state.samples.get(&container.id);
@@ -232,43 +232,17 @@ fn draw_container(state: &State, container: &Container, columns: Columns, line: 
 
 /// One character per state, none of which needs its colour.
 pub(super) fn symbol(container: &Container) -> (&'static str, Role) {
-    match (container.state, container.health) {
-        (Run::Running, Some(Health::Unhealthy)) => ("▲", Role::Bad),
-        (Run::Running, Some(Health::Starting)) => ("◐", Role::Busy),
-        (Run::Running, _) => ("●", Role::Good),
-        (Run::Created, _) => ("○", Role::Text),
-        (Run::Paused, _) => ("‖", Role::Warning),
-        (Run::Restarting, _) => ("↻", Role::Warning),
-        (Run::Removing, _) => ("−", Role::Muted),
-        (Run::Exited, _) if exit_code(container) == Some(0) => ("□", Role::Muted),
-        (Run::Exited, _) => ("✖", Role::Bad),
-        (Run::Dead, _) => ("†", Role::Bad),
-        (Run::Unknown, _) => ("?", Role::Warning),
-    }
-}
-
-/// Its health, or its state in one or two words.
-pub(super) fn word(container: &Container) -> String {
-    match (container.state, container.health) {
-        (Run::Running, Some(health)) => health.word().to_owned(),
-        (Run::Running, None) => "up".to_owned(),
-        (Run::Exited, _) => {
-            exit_code(container).map_or_else(|| "exited".to_owned(), |code| format!("exit {code}"))
-        }
-        (state, _) => state.word().to_owned(),
-    }
-}
-
-/// An inspect knows it; before one, the engine's own words do: `Exited (137) 2 minutes ago`.
-fn exit_code(container: &Container) -> Option<i64> {
-    container
-        .detail
-        .as_ref()
-        .and_then(|detail| detail.exit_code)
-        .or_else(|| {
-            let rest = container.status.strip_prefix("Exited (")?;
-            rest.split(')').next()?.parse().ok()
-        })
+    let role = match (container.state, container.health) {
+        (Run::Running, Some(Health::Starting)) => Role::Busy,
+        (Run::Running, None | Some(Health::Healthy)) => Role::Good,
+        (Run::Running, Some(Health::Unhealthy)) | (Run::Dead, _) => Role::Bad,
+        (Run::Created, _) => Role::Text,
+        (Run::Paused | Run::Restarting | Run::Unknown, _) => Role::Warning,
+        (Run::Removing, _) => Role::Muted,
+        (Run::Exited, _) if container.exit_code() == Some(0) => Role::Muted,
+        (Run::Exited, _) => Role::Bad,
+    };
+    (container.symbol(), role)
 }
 
 fn age_of(container: &Container) -> jiff::Timestamp {
@@ -353,39 +327,13 @@ fn hint_text(state: &State) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
-    fn every_state_has_a_symbol_and_a_word_of_its_own() {
-        let mut seen = BTreeSet::new();
+    fn the_widest_word_fits_its_column() {
         let mut container = crate::tui::fixtures::container("a", &[]);
-        let states = [
-            (Run::Created, None),
-            (Run::Running, None),
-            (Run::Running, Some(Health::Starting)),
-            (Run::Running, Some(Health::Unhealthy)),
-            (Run::Paused, None),
-            (Run::Restarting, None),
-            (Run::Removing, None),
-            (Run::Exited, None),
-            (Run::Dead, None),
-            (Run::Unknown, None),
-        ];
-        for (state, health) in states {
-            (container.state, container.health) = (state, health);
-            let (symbol, _) = symbol(&container);
-            assert_eq!(width(symbol), 1, "{symbol}");
-            assert!(width(&word(&container)) <= WORD);
-            assert!(seen.insert((symbol, word(&container))));
-        }
-        assert_eq!(
-            seen.iter().map(|(s, _)| s).collect::<BTreeSet<_>>().len(),
-            states.len()
-        );
-        container.state = Run::Exited;
-        container.status = "Exited (0) 2 minutes ago".to_owned();
-        assert_eq!(symbol(&container).0, "□");
-        container.status = "Exited (137) 2 minutes ago".to_owned();
-        assert_eq!(word(&container), "exit 137");
+        container.health = Some(Health::Unhealthy);
+        assert!(width(&container.word()) <= WORD);
+        container.state = Run::Restarting;
+        assert!(width(&container.word()) <= WORD);
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of one container.
 
-use super::containers::{badges, symbol, word};
+use super::containers::{badges, symbol};
 use super::draw::prose;
 use crate::domain::container::Container;
 use crate::domain::line::SourceId;
@@ -54,7 +54,7 @@ fn facts(state: &State, container: &Container, add: &mut impl FnMut(&str, &str))
     let (symbol, _) = symbol(container);
     add(
         "state",
-        &format!("{symbol} {} ({})", word(container), container.status),
+        &format!("{symbol} {} ({})", container.word(), container.status),
     );
     let badges = badges(state, container);
     if !badges.is_empty() {

@@ -225,7 +225,9 @@ fn draw_teardown(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) 
         stage => {
             let text = match stage {
                 Stage::Planning => "",
-                Stage::Removing { .. } => "removing · esc closes this, the teardown goes on",
+                Stage::Removing { .. } => {
+                    "removing · esc closes this, x then stops it after the items under way"
+                }
                 _ => "enter or esc closes this",
             };
             Row::new(frame.buffer_mut(), inner, prompt).text(text, theme.style(Role::Muted));
@@ -254,21 +256,31 @@ fn draw_quit(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
         index += 1;
     }
     index += 1;
-    let stop = if state.active.is_some() {
-        "stop it, "
-    } else {
-        ""
+    let harness = state.setup.harness.as_ref();
+    let take_down = harness.map(|_| "take the harness down, then quit");
+    let (leave, take_down) = match state.active.as_ref().map(|active| &active.what) {
+        None => ("leave the harness up and quit", take_down),
+        Some(What::Job(_)) => (
+            "stop it, leave the harness up and quit",
+            harness.map(|_| "stop it, take the harness down, then quit"),
+        ),
+        Some(What::Teardown(stack)) => (
+            "stop it after the items under way and quit",
+            Some(if harness.is_none_or(|own| own == stack) {
+                "let it finish, then quit"
+            } else {
+                "let it finish, take the harness down, then quit"
+            }),
+        ),
     };
-    let mut choices = vec![("l", format!("{stop}leave the harness up and quit"))];
-    if state.setup.harness.is_some() {
-        choices.push(("t", format!("{stop}take the harness down, then quit")));
-    }
-    choices.push(("esc", "stay".to_owned()));
+    let mut choices = vec![("l", leave)];
+    choices.extend(take_down.map(|text| ("t", text)));
+    choices.push(("esc", "stay"));
     for (key, text) in choices {
         Row::new(frame.buffer_mut(), inner, index)
             .skip(2)
             .cell(key, 5, theme.style(Role::Key))
-            .text(&text, theme.style(Role::Text));
+            .text(text, theme.style(Role::Text));
         index += 1;
     }
 }

@@ -14,7 +14,7 @@ use super::replays::{verdict_role, verdict_words};
 use crate::domain::container::Container;
 use crate::domain::line::Mark;
 use crate::domain::run::Seconds;
-use crate::logs::store::{Content, Entry, LogStore};
+use crate::logs::store::{Content, Entry, LineId, LogStore};
 use crate::text::sanitize::{StyledText, sanitize_plain};
 use crate::text::width::{rows, truncate, window};
 use crate::tui::layout::PaneArea;
@@ -200,6 +200,8 @@ fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
 
 fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffer: &mut Buffer) {
     let gutter = pager.gutter(usize::from(inner.width));
+    // The rows of a wrapped line follow each other; it is decoded once for all of them.
+    let mut decoded: Option<(LineId, StyledText)> = None;
     for (index, place) in pager.window(store, inner.as_size()).iter().enumerate() {
         let Some(entry) = store.get(place.line) else {
             continue;
@@ -209,7 +211,10 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
             Content::Mark(mark) => draw_mark(state, pager, &entry, mark, &mut row),
             Content::Line { bytes, .. } => {
                 draw_gutter(state, pager, &entry, gutter, place.row > 0, &mut row);
-                draw_text(state, pager, &decode(bytes), *place, &mut row);
+                let known = decoded.take().filter(|(line, _)| *line == place.line);
+                let (_, text) =
+                    decoded.insert(known.unwrap_or_else(|| (place.line, decode(bytes))));
+                draw_text(state, pager, text, *place, &mut row);
             }
         }
     }
