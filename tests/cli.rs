@@ -243,7 +243,7 @@ mod run {
         let place = Place::with_replays(&[
             ("1-passes", "echo fine"),
             ("2-fails", "echo wanted 404, got 200 >&2; exit 3"),
-            ("3-hangs", "# @timeout 200ms\necho stuck; exec sleep 600"),
+            ("3-hangs", "# @timeout 2s\necho stuck; exec sleep 600"),
             ("4-skips", "echo; echo there is no GPU here; echo; exit 77"),
             ("5-dies", "kill -KILL $$"),
         ]);
@@ -265,6 +265,20 @@ mod run {
         let ended = place.tackroom(&["run"]).code(1);
         insta::assert_snapshot!("mixed_stdout", place.redacted(&ended.stdout));
         insta::assert_snapshot!("mixed_stderr", place.redacted(&ended.stderr));
+    }
+
+    /// What a shell, and compose by it, takes for its directory is what stacks are recognised by.
+    #[test]
+    fn a_project_behind_a_symbolic_link_runs_in_its_real_directory() {
+        let place = Place::with_replays(&[("where", "echo \"$PWD\" > where")]);
+        place.write("tackroom.toml", "");
+        let link = place.path("../link");
+        std::os::unix::fs::symlink(place.path(""), &link).expect("made");
+        let mut command = place.command(&["run"]);
+        command.current_dir(&link).env("PWD", &link);
+        Running::start(&mut command).end().code(0);
+        let real = place.path("").canonicalize().expect("it exists");
+        assert_eq!(place.read("where").trim_end(), real.to_string_lossy());
     }
 
     #[test]

@@ -271,8 +271,10 @@ async fn flood(
         &controller.control(Phase::Work),
         |event| match event {
             ProcessEvent::Line(line) => {
-                let numbers =
-                    numbers.get_or_insert_with(|| String::from_utf8_lossy(&line).into_owned());
+                let Some(numbers) = &numbers else {
+                    numbers = Some(String::from_utf8_lossy(&line).into_owned());
+                    return;
+                };
                 overdue += usize::from(is_due(numbers));
                 let writer = numbers.split(' ').next().expect("a number");
                 // Asleep is one that waits for room in the pipe.

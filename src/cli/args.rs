@@ -135,7 +135,7 @@ pub(super) struct Logs {
     /// Go on with new lines, across restarts and re-creations
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// Lines of each container to begin with: a number, or all
+    /// Lines of each container to begin with: a number, or all. A line over 16 KiB counts as several
     #[arg(short = 'n', long, default_value = "all", value_name = "N")]
     pub(super) tail: String,
     /// Nothing older than: 10m (ago), 12:03 (today), 2026-11-21T12:03:00Z

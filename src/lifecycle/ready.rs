@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::http;
 use crate::config::Ready;
@@ -33,10 +33,14 @@ pub async fn wait_until_ready(
     control: &Control,
     emit: &mut (dyn FnMut(RunEventKind) + Send),
 ) -> Result<StepOutcome, EngineError> {
-    let deadline = Instant::now() + readiness.ready.timeout;
+    let stopwatch = control.stopwatch();
     let mut last: Option<Progress> = None;
     loop {
-        let look = look(engine, readiness).await?;
+        let look = tokio::select! {
+            biased;
+            () = control.stopped() => return Ok(StepOutcome::Cancelled),
+            look = look(engine, readiness) => look?,
+        };
         let (progress, hopeless) = match look {
             Look::Ready => return Ok(StepOutcome::Done),
             Look::Waiting(progress) => (progress, None),
@@ -48,14 +52,18 @@ pub async fn wait_until_ready(
                 progress: progress.clone(),
             });
         }
-        let overdue = Instant::now() >= deadline;
+        let overdue = stopwatch.elapsed() >= readiness.ready.timeout;
         if overdue || hopeless.is_some() {
             let prefix = if overdue && hopeless.is_none() {
                 format!("not ready within {}: ", Seconds(readiness.ready.timeout))
             } else {
                 String::new()
             };
-            let details = explain(engine, readiness).await;
+            let details = tokio::select! {
+                biased;
+                () = control.stopped() => return Ok(StepOutcome::Cancelled),
+                details = explain(engine, readiness) => details,
+            };
             return Ok(StepOutcome::Failed {
                 reason: format!("{prefix}{}{details}", progress.waiting_for),
             });
@@ -181,4 +189,68 @@ async fn explain(engine: &dyn Engine, readiness: &Readiness<'_>) -> String {
         }
     }
     details
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::Signal;
+    use crate::domain::selector::Selector;
+    use crate::engine::fake::{FakeContainer, FakeEngine, Operation};
+    use crate::process::{Controller, Phase};
+
+    /// A container that was created and does not run, and what belongs to its stack.
+    fn stack(engine: &FakeEngine) -> (crate::domain::id::ContainerId, Claims) {
+        let id = engine.create(FakeContainer::new("db").label("stack", "shop"));
+        let selector = Selector::new("stack=shop".parse().unwrap(), []);
+        (id, selector.into())
+    }
+
+    #[tokio::test]
+    async fn the_time_of_a_pause_does_not_count() {
+        let engine = FakeEngine::new();
+        let (id, claims) = stack(&engine);
+        let controller = Controller::default();
+        let ready = Ready {
+            timeout: Duration::from_secs(1),
+            ..Ready::default()
+        };
+        let readiness = Readiness {
+            ready: &ready,
+            claims: Some(&claims),
+            http: None,
+        };
+        let control = controller.control(Phase::Work);
+        let outcome = wait_until_ready(&engine, &readiness, &control, &mut |_| {
+            controller.pause(|| std::thread::sleep(ready.timeout));
+            engine.start(&id);
+        })
+        .await;
+        assert_eq!(outcome.unwrap(), StepOutcome::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_to_stop_does_not_wait_for_an_engine_that_does_not_answer() {
+        let engine = FakeEngine::new();
+        let (_, claims) = stack(&engine);
+        engine.hang(Operation::List);
+        let controller = Controller::default();
+        let readiness = Readiness {
+            ready: &Ready::default(),
+            claims: Some(&claims),
+            http: None,
+        };
+        let control = controller.control(Phase::Work);
+        let mut emit = |_| {};
+        let (outcome, ()) = tokio::join!(
+            wait_until_ready(&engine, &readiness, &control, &mut emit),
+            async {
+                while engine.calls().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                controller.press(Signal::Interrupt);
+            }
+        );
+        assert_eq!(outcome.unwrap(), StepOutcome::Cancelled);
+    }
 }

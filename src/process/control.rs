@@ -104,11 +104,15 @@ impl Controller {
     /// Pauses all children, does `stop_here` (which returns when the user wants to go on), and
     /// lets them go on with their timers where they were.
     pub fn pause(&self, stop_here: impl FnOnce()) {
-        let groups: Vec<Group> = self.groups().iter().copied().collect();
         let since = Instant::now();
-        self.asked.send_modify(|asked| asked.pausing = Some(since));
-        groups.iter().for_each(|group| group.pause());
+        {
+            let groups = self.groups();
+            self.asked.send_modify(|asked| asked.pausing = Some(since));
+            groups.iter().for_each(|group| group.pause());
+        }
         stop_here();
+        // Also those that began in the meantime.
+        let groups = self.groups();
         groups.iter().for_each(|group| group.resume());
         self.asked.send_modify(|asked| {
             asked.pausing = None;
@@ -186,7 +190,7 @@ impl Control {
     pub fn stopwatch(&self) -> Stopwatch {
         Stopwatch {
             control: self.clone(),
-            started: Instant::now(),
+            started: tokio::time::Instant::now(),
             paused_before: self.paused(),
         }
     }
@@ -209,7 +213,12 @@ impl Control {
     }
 
     pub(super) fn register(&self, group: Group) -> Registered {
-        self.controller.groups().insert(group);
+        let mut groups = self.controller.groups();
+        groups.insert(group);
+        // It began after the others were paused, and nobody else will do it.
+        if self.controller.asked.borrow().pausing.is_some() {
+            group.pause();
+        }
         Registered {
             controller: self.controller.clone(),
             group,
@@ -221,7 +230,7 @@ impl Control {
 #[derive(Clone, Debug)]
 pub struct Stopwatch {
     control: Control,
-    started: Instant,
+    started: tokio::time::Instant,
     paused_before: Duration,
 }
 
@@ -232,7 +241,7 @@ impl Stopwatch {
 
     /// When it will show `elapsed`, if there is no further pause until then.
     pub fn instant_of(&self, elapsed: Duration) -> tokio::time::Instant {
-        (self.started + elapsed + self.paused()).into()
+        self.started + elapsed + self.paused()
     }
 
     fn paused(&self) -> Duration {
@@ -308,6 +317,46 @@ mod tests {
         assert!(work.grace(grace) < grace);
         assert_eq!(work.signal(), Signal::Interrupt);
         assert_eq!(work.teardown().urgency(), Urgency::GoOn);
+    }
+
+    #[test]
+    fn a_child_that_starts_during_a_pause_is_paused_too() {
+        use std::os::unix::process::CommandExt;
+        let mut child = None;
+        let wait_for = |child: &std::process::Child, stopped: bool| {
+            let stat = format!("/proc/{}/stat", child.id());
+            while std::fs::read_to_string(&stat).unwrap().contains(") T ") != stopped {
+                std::thread::yield_now();
+            }
+        };
+        let controller = Controller::default();
+        let control = controller.control(Phase::Work);
+        controller.pause(|| {
+            let sleeper = std::process::Command::new("sleep")
+                .arg("600")
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            let registered = control.register(Group::led_by(sleeper.id()).unwrap());
+            wait_for(&sleeper, true);
+            child = Some((sleeper, registered));
+        });
+        let (mut sleeper, _registered) = child.unwrap();
+        wait_for(&sleeper, false);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+
+    #[test]
+    fn a_stopwatch_stands_still_in_a_pause() {
+        let controller = Controller::default();
+        let started = Instant::now();
+        let stopwatch = controller.control(Phase::Work).stopwatch();
+        let length = Duration::from_millis(20);
+        controller.pause(|| std::thread::sleep(length));
+        assert!(stopwatch.elapsed() + length <= started.elapsed());
+        let due = stopwatch.instant_of(Duration::ZERO).into_std();
+        assert!(due >= started + length, "what is due comes later by it");
     }
 
     #[test]

@@ -117,6 +117,9 @@ fn spawn(spec: &Spec) -> Result<(Child, pipe::Receiver), SpawnError> {
         .args(&spec.args)
         .envs(spec.env.iter().map(|(key, value)| (key, value)))
         .current_dir(&spec.dir)
+        // An inherited one may name the same directory by a symbolic link; shells and compose
+        // then believe it, and label by it what we look for by the real path.
+        .env("PWD", &spec.dir)
         .stdin(Stdio::null())
         .stdout(writer)
         .stderr(errors)

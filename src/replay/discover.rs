@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, walk};
 use crate::domain::replay::{Header, Replay, ReplayName};
 
 /// How much of a script is read to find its header.
@@ -24,8 +24,8 @@ pub enum DiscoverError {
 
 /// The replays of a configuration, by file.
 ///
-/// Files that match several globs are found once. A file that cannot be read is found all the
-/// same: it could not start, and that is to be said rather than hidden.
+/// Files that match several globs are found once. A file or directory that cannot be read is found
+/// all the same: it could not start, and that is to be said rather than hidden.
 ///
 /// # Errors
 ///
@@ -41,21 +41,24 @@ pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
         .iter()
         .map(|glob| glob::Pattern::new(glob).map_err(|error| bad(glob, error)))
         .collect::<Result<Vec<_>, _>>()?;
-    let options = glob::MatchOptions {
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::new()
-    };
-    // The root may itself hold characters that globs mean something by.
-    let root = glob::Pattern::escape(&config.root.to_string_lossy());
     let mut paths = BTreeSet::new();
+    let mut unreadable = BTreeMap::new();
     for glob in &config.replays.paths {
-        let absolute = format!("{root}/{}", glob.trim_start_matches("./"));
-        let found = glob::glob_with(&absolute, options).map_err(|error| bad(glob, error))?;
-        paths.extend(found.flatten().filter(|path| {
+        let found = walk(&config.root, glob).map_err(|error| bad(glob, error))?;
+        for (path, error) in found {
+            // Which replays are in a directory that cannot be read nobody knows: it stands for them.
+            if error.is_none() && path.is_dir() {
+                continue;
+            }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            !path.is_dir() && !exclude.iter().any(|glob| glob.matches(&name))
-        }));
+            if exclude.iter().any(|glob| glob.matches(&name)) {
+                continue;
+            }
+            if let Some(error) = error {
+                unreadable.insert(path.clone(), error);
+            }
+            paths.insert(path);
+        }
     }
     let names = names(&paths);
     Ok(paths
@@ -69,7 +72,10 @@ pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
                     .unwrap_or(&path)
                     .to_string_lossy()
                     .into_owned(),
-                header: header(&path),
+                header: match unreadable.get(&path) {
+                    Some(error) => unreadable_header(error),
+                    None => header(&path),
+                },
                 path,
             })
         })
@@ -78,13 +84,26 @@ pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
 
 fn header(path: &Path) -> Header {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes));
+    let read = open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes));
     match read {
         Ok(_) => Header::parse(&String::from_utf8_lossy(&bytes)),
-        Err(error) => Header {
-            problems: vec![format!("cannot be read: {error}")],
-            ..Header::default()
-        },
+        Err(error) => unreadable_header(&error),
+    }
+}
+
+/// Opening a FIFO would wait for somebody who writes to it.
+fn open(path: &Path) -> std::io::Result<File> {
+    if std::fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(std::io::Error::other("it is not a file"))
+    }
+}
+
+fn unreadable_header(error: &std::io::Error) -> Header {
+    Header {
+        problems: vec![format!("cannot be read: {error}")],
+        ..Header::default()
     }
 }
 
@@ -201,6 +220,22 @@ mod tests {
         assert_eq!(
             found(&files, &["replays/**/*.sh", "./replays/*.sh"]),
             ["a", "b", "c"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_file_is_found_and_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("a.sh");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let mut config = Config::without_file(dir.path());
+        config.replays.paths = vec!["*.sh".to_owned()];
+        let replays = discover(&config).unwrap();
+        assert_eq!(replays[0].name.as_str(), "a");
+        assert_eq!(
+            replays[0].header.problems,
+            ["cannot be read: it is not a file"]
         );
     }
 

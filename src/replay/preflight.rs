@@ -17,6 +17,12 @@ pub(super) fn obstacle(replay: &Replay, path: Option<&OsStr>) -> Option<String> 
         Ok(metadata) => metadata,
         Err(error) => return Some(format!("{file}: {error}")),
     };
+    // Found because it could not be looked into.
+    if metadata.is_dir()
+        && let Err(error) = std::fs::read_dir(&replay.path)
+    {
+        return Some(format!("{file}: {error}"));
+    }
     if !metadata.is_file() {
         return Some(format!("{file} is not a file"));
     }

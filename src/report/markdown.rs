@@ -14,12 +14,25 @@ pub fn replay_table(replays: &[Arc<Replay>]) -> String {
         table.push_str(&format!(
             "| [`{}`]({}) | {} | {} |\n",
             cell(replay.name.as_str()),
-            replay.file.replace(' ', "%20"),
+            target(&replay.file),
             cell(&closes),
             cell(proves)
         ));
     }
     table
+}
+
+/// A link's target in which every byte that could end it, or its row, is a percent sequence.
+fn target(file: &str) -> String {
+    let mut target = String::new();
+    for byte in file.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-~".contains(&byte) {
+            target.push(char::from(byte));
+        } else {
+            target.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    target
 }
 
 /// Text that cannot end its cell or become markup.
@@ -44,7 +57,7 @@ mod tests {
         let replay = Replay {
             name: ReplayName::new("a b"),
             path: "/r/a b.sh".into(),
-            file: "r/a b.sh".to_owned(),
+            file: "r/a b\n].sh".to_owned(),
             header: Header {
                 description: Some("one | two <b> *x*\n".to_owned()),
                 closes: vec!["#1".to_owned(), "#2".to_owned()],
@@ -54,7 +67,7 @@ mod tests {
         let table = replay_table(&[Arc::new(replay)]);
         assert_eq!(
             table.lines().nth(2),
-            Some("| [`a b`](r/a%20b.sh) | #1, #2 | one \\| two \\<b> \\*x\\* |")
+            Some("| [`a b`](r/a%20b%0A%5D.sh) | #1, #2 | one \\| two \\<b> \\*x\\* |")
         );
     }
 }

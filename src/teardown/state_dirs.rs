@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::build::goes;
+use crate::config::walk;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
@@ -141,8 +142,9 @@ impl Patterns {
     fn existing(&self) -> Vec<PathBuf> {
         self.0
             .iter()
-            .filter_map(|glob| glob::glob_with(glob.as_str(), Self::OPTIONS).ok())
-            .flat_map(Iterator::flatten)
+            .filter_map(|glob| walk(Path::new("/"), glob.as_str()).ok())
+            .flatten()
+            .filter_map(|(path, error)| error.is_none().then_some(path))
             .collect()
     }
 }

@@ -142,7 +142,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Search,
         "search",
         &["/"],
-        TEXTS,
+        &[Containers, Replays, Logs, Output],
         "search",
         "Search by a regular expression; capital letters make it mind the case.",
     ),
@@ -188,6 +188,14 @@ pub const COMMANDS: &[Spec] = &[
     ),
     // What runs, and what is up.
     entry(
+        Command::Stop,
+        "stop",
+        &["x"],
+        PANES,
+        "stop",
+        "Stop what is running, in order; a second time kills it.",
+    ),
+    entry(
         Command::Boot,
         "boot",
         &["u"],
@@ -210,14 +218,6 @@ pub const COMMANDS: &[Spec] = &[
         PANES,
         "rerun failed",
         "Run again what did not pass.",
-    ),
-    entry(
-        Command::Stop,
-        "stop",
-        &["x"],
-        PANES,
-        "stop",
-        "Stop what is running, in order; a second time kills it.",
     ),
     entry(
         Command::Seed,

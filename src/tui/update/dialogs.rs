@@ -105,7 +105,14 @@ fn set_search(state: &mut State, pane: Pane, search: Option<Search>) {
 }
 
 pub(super) fn open_search(state: &mut State) {
-    let pane = state.focus;
+    // From a list it goes to the text beside it. If it did nothing, what is typed behind it would
+    // be commands.
+    let pane = match state.focus {
+        Pane::Containers => Pane::Logs,
+        Pane::Replays => Pane::Output,
+        text => text,
+    };
+    state.focus = pane;
     let Some((pager, ..)) = command::pager(state) else {
         return;
     };
