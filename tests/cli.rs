@@ -206,6 +206,23 @@ mod list {
         }
     }
 
+    /// Whoever adds a replay pastes the table; the links are the README's own.
+    #[test]
+    fn the_readme_of_the_bundled_harness_has_the_table() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = Place::new().command(&["list", "--markdown"]);
+        let ended = Running::start(command.current_dir(root)).end().code(0);
+        let table = ended.stdout.replace("](replays/", "](../../replays/");
+        let readme = std::fs::read_to_string(root.join("assets/harness/README.md")).unwrap();
+        assert!(readme.contains(&format!("\n\n{table}\n")), "{table}");
+        let rows = |text: &str| {
+            text.lines()
+                .filter(|line| line.contains("(../../replays/"))
+                .count()
+        };
+        assert_eq!(rows(&readme), rows(&table), "a row too many");
+    }
+
     #[test]
     fn no_replay_at_all_is_4() {
         let place = Place::new();

@@ -185,6 +185,11 @@ async fn a_protected_stack_is_not_booted_to_be_taken_down_and_not_taken_down() {
 async fn what_appears_during_the_teardown_is_planned_and_taken_down_too() {
     let world = World::new(REMOVABLE);
     world.container("first");
+    // Events lag behind the session: the hook ends when what it began has come.
+    script(
+        &world.dir.path().join("down"),
+        "echo down\nuntil [ -e came ]; do sleep 0.01; done",
+    );
     let mut plans = 0;
     let mut late = None;
     let summary = world
@@ -194,6 +199,7 @@ async fn what_appears_during_the_teardown_is_planned_and_taken_down_too() {
                 step: Step::Down, ..
             } => {
                 late = Some(world.container("late"));
+                std::fs::write(world.dir.path().join("came"), "").unwrap();
             }
             _ => {}
         })

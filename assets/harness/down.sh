@@ -21,6 +21,11 @@ if [[ -z $found ]]; then
     exit 0
 fi
 
+# What a replay runs beside the services, if it was killed: compose would leave it, and so keep the network.
+beside=$(docker ps -aq "${CHECKOUT_FILTER[@]}" --filter label=com.docker.compose.oneoff=True)
+# shellcheck disable=SC2086  # a list of ids
+[[ -z $beside ]] || docker rm -f $beside > /dev/null
+
 "${compose_command[@]}" down -v
 
 left=$(remains)

@@ -6,8 +6,9 @@ shopt -s inherit_errexit
 
 HARNESS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 REPO_ROOT=$(cd "$HARNESS_DIR/../.." && pwd -P)
-UP_ENV=$HARNESS_DIR/.up.env
-SEED_ENV=$HARNESS_DIR/.seed.env
+# Where the hooks leave their files: elsewhere for a second harness of the same checkout.
+UP_ENV=${HARNESS_ENV_DIR:-$HARNESS_DIR}/.up.env
+SEED_ENV=${HARNESS_ENV_DIR:-$HARNESS_DIR}/.seed.env
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -55,6 +56,11 @@ CHECKOUT_FILTER=("${PROJECT_FILTER[@]}" --filter "label=com.docker.compose.proje
 # The ids of this checkout's containers: service_containers [SERVICE]
 service_containers() {
     docker ps -aq "${CHECKOUT_FILTER[@]}" ${1:+--filter "label=com.docker.compose.service=$1"}
+}
+
+# Switches exactly the named bugs on, in the running harness: switch_bugs LIST
+switch_bugs() {
+    docker exec "$(service_containers tenant)" /harness-services bugs set "$1"
 }
 
 # A project name that somebody else's containers carry would make compose replace or remove them.

@@ -32,6 +32,14 @@ pub(super) async fn state_dirs(
     if stack.state_dirs.is_empty() || !engine.info().await?.endpoint.starts_with("unix:") {
         return Ok(Vec::new());
     }
+    Ok(on_this_host(stack, plan, containers))
+}
+
+fn on_this_host(
+    stack: &Stack,
+    plan: &TeardownPlan,
+    containers: &BTreeMap<ContainerId, Container>,
+) -> Vec<(Item, Option<SpareReason>)> {
     let patterns = Patterns::new(&stack.state_dirs);
     let mounted: BTreeSet<PathBuf> = containers
         .values()
@@ -64,7 +72,7 @@ pub(super) async fn state_dirs(
         };
         found.push((item, reason));
     }
-    Ok(found)
+    found
 }
 
 /// Why a directory of a confirmed plan stays after all; `None` if it may go.
@@ -193,4 +201,247 @@ fn labels(path: &Path) -> Labels {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::super::build::container_item;
+    use super::*;
+    use crate::domain::claims::Claims;
+    use crate::domain::scope::Protection;
+    use crate::domain::selector::Selector;
+    use crate::engine::fake::{FakeContainer, FakeEngine};
+
+    /// The stack `mine`, whose state is in `state-*` of a directory, and whatever else is there.
+    struct Host {
+        _dir: TempDir,
+        root: PathBuf,
+        stack: Stack,
+        plan: TeardownPlan,
+        containers: BTreeMap<ContainerId, Container>,
+        engine: FakeEngine,
+    }
+
+    impl Host {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().canonicalize().unwrap();
+            let mine = Selector::from_conditions(["stack=mine".parse().unwrap()]).unwrap();
+            let claims = Claims::from(mine);
+            let stack = Stack {
+                name: "mine".into(),
+                claims: claims.clone(),
+                spawner: None,
+                state_dirs: vec![format!("{}/state-*", root.display())],
+                protection: Protection::Removable,
+                compose_project: None,
+            };
+            let plan = TeardownPlan {
+                stack: stack.name.clone(),
+                claims,
+                spawner: None,
+                hook: None,
+                remove: Vec::new(),
+                spare: Vec::new(),
+            };
+            Self {
+                _dir: dir,
+                root,
+                stack,
+                plan,
+                containers: BTreeMap::new(),
+                engine: FakeEngine::new(),
+            }
+        }
+
+        /// A directory with a file in it, and with labels if there are any.
+        fn directory(&self, name: &str, labels: &[&str]) -> PathBuf {
+            let path = self.root.join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::write(path.join("turn"), "1").unwrap();
+            if !labels.is_empty() {
+                std::fs::write(path.join(LABELS_FILE), labels.join("\n")).unwrap();
+            }
+            path
+        }
+
+        fn link(&self, name: &str, target: &Path) -> PathBuf {
+            let path = self.root.join(name);
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            path
+        }
+
+        fn container(&mut self, name: &str, source: &Path) -> Container {
+            let source = source.to_str().unwrap();
+            let spec = FakeContainer::new(name).mount(MountKind::Bind, source, "/state");
+            let id = self.engine.run(spec);
+            let container = self.engine.container(&id).unwrap();
+            self.containers.insert(id, container.clone());
+            container
+        }
+
+        /// A container of the plan.
+        fn goes(&mut self, name: &str, source: &Path) {
+            let container = self.container(name, source);
+            self.plan.remove.push(container_item(&container));
+        }
+
+        fn items(&self) -> Vec<(Item, Option<SpareReason>)> {
+            on_this_host(&self.stack, &self.plan, &self.containers)
+        }
+
+        /// Names in the host's directory, and why they stay.
+        fn found(&self) -> Vec<(String, Option<String>)> {
+            let named = |(item, reason): (Item, Option<SpareReason>)| {
+                let name = Path::new(&item.name).strip_prefix(&self.root).unwrap();
+                let name = name.display().to_string();
+                (name, reason.map(|reason| reason.to_string()))
+            };
+            self.items().into_iter().map(named).collect()
+        }
+
+        /// The only one that would go.
+        fn only(&self) -> Item {
+            let mut items = self.items();
+            assert_eq!(items.len(), 1, "{items:?}");
+            let (item, reason) = items.swap_remove(0);
+            assert_eq!(reason, None);
+            item
+        }
+
+        fn changed(&self, item: &Item) -> io::Result<Option<String>> {
+            changed(item, &self.stack.state_dirs, &self.containers)
+        }
+    }
+
+    fn goes(name: &str) -> (String, Option<String>) {
+        (name.to_owned(), None)
+    }
+
+    fn stays(name: &str, why: &str) -> (String, Option<String>) {
+        (name.to_owned(), Some(why.to_owned()))
+    }
+
+    #[test]
+    fn a_root_goes_with_the_containers_that_use_a_part_of_it() {
+        let mut host = Host::new();
+        for game in ["state-1/a", "state-1/b"] {
+            let source = host.directory(game, &[]);
+            host.goes(game, &source);
+        }
+        assert_eq!(host.found(), [goes("state-1")]);
+    }
+
+    #[test]
+    fn what_nobody_uses_goes_by_its_labels_and_is_reported_without() {
+        let host = Host::new();
+        host.directory("state-mine", &["stack=mine", "other=1"]);
+        host.directory("state-nobodys", &[]);
+        host.directory("state-theirs", &["stack=theirs"]);
+        let why = "no container uses it, and it does not say whose it is";
+        assert_eq!(
+            host.found(),
+            [goes("state-mine"), stays("state-nobodys", why)]
+        );
+    }
+
+    #[test]
+    fn one_that_a_survivor_uses_stays() {
+        let mut host = Host::new();
+        let shared = host.directory("state-shared", &["stack=mine"]);
+        host.goes("engine", &shared);
+        host.container("survivor", &shared.join("a"));
+        // Labels do not take it from who uses it, nor is it news.
+        let theirs = host.directory("state-theirs", &["stack=mine"]);
+        host.container("other", &theirs);
+        assert_eq!(host.found(), [stays("state-shared", "survivor uses it")]);
+    }
+
+    #[test]
+    fn what_no_pattern_names_is_not_even_seen() {
+        let mut host = Host::new();
+        for name in ["precious", "xstate-1", "below/state-1", ".state-1"] {
+            let source = host.directory(name, &["stack=mine"]);
+            host.goes(name, &source);
+        }
+        std::fs::write(host.root.join("state-file"), "").unwrap();
+        assert_eq!(host.found(), []);
+    }
+
+    #[test]
+    fn a_link_is_never_followed() {
+        let mut host = Host::new();
+        let precious = host.directory("precious", &["stack=mine"]);
+        let link = host.link("state-link", &precious);
+        host.goes("engine", &link);
+        assert_eq!(host.found(), []);
+
+        // Nor one on the way to it.
+        host.directory("real/state-1", &["stack=mine"]);
+        let way = host.link("way", &host.root.join("real"));
+        host.stack.state_dirs = vec![format!("{}/state-*", way.display())];
+        assert_eq!(host.found(), []);
+
+        // Nor one to labels.
+        let host = Host::new();
+        let labels = host
+            .directory("precious", &["stack=mine"])
+            .join(LABELS_FILE);
+        host.directory("state-1", &[]);
+        host.link("state-1/.labels", &labels);
+        let why = "no container uses it, and it does not say whose it is";
+        assert_eq!(host.found(), [stays("state-1", why)]);
+    }
+
+    #[tokio::test]
+    async fn removing_one_leaves_what_it_links_to() {
+        let host = Host::new();
+        let precious = host.directory("precious", &[]);
+        let root = host.directory("state-1", &["stack=mine"]);
+        host.link("state-1/link", &precious);
+        let item = host.only();
+        assert_eq!(host.changed(&item).unwrap(), None);
+        assert_eq!(remove(&item).await.unwrap(), Removal::Removed);
+        assert!(!root.exists());
+        assert!(precious.join("turn").exists());
+        assert_eq!(remove(&item).await.unwrap(), Removal::Gone);
+    }
+
+    #[test]
+    fn one_that_is_not_what_was_confirmed_stays() {
+        let mut host = Host::new();
+        let root = host.directory("state-1", &["stack=mine"]);
+        let item = host.only();
+        host.container("late", &root);
+        assert_eq!(
+            host.changed(&item).unwrap().as_deref(),
+            Some("late uses it")
+        );
+        host.containers.clear();
+
+        // The old one is kept, so that the new one cannot get its inode.
+        let aside = host.root.join("aside");
+        std::fs::rename(&root, &aside).unwrap();
+        host.directory("state-1", &["stack=mine"]);
+        assert_eq!(
+            host.changed(&item).unwrap().as_deref(),
+            Some("it was made anew since")
+        );
+
+        std::fs::remove_dir_all(&root).unwrap();
+        host.link("state-1", &aside);
+        let refused = host.changed(&item).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::NotADirectory);
+
+        let outside = Item {
+            name: aside.display().to_string(),
+            ..item
+        };
+        assert_eq!(
+            host.changed(&outside).unwrap().as_deref(),
+            Some("no pattern of the stack matches it")
+        );
+    }
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the cluster on the first start, then becomes the server.
+# Makes the cluster and its databases on the first start, then becomes the server.
 set -eu
 
 volume=/var/lib/postgresql/data
@@ -22,7 +22,9 @@ jit = off
 # What a crash of the whole machine would lose is test data.
 fsync = off
 CONF
-    echo "CREATE DATABASE \"$POSTGRES_DB\"" | postgres --single -D "$new" postgres > /dev/null
+    for database in $POSTGRES_DATABASES; do
+        echo "CREATE DATABASE \"$database\""
+    done | postgres --single -D "$new" postgres > /dev/null
     mv "$new" "$PGDATA"
 fi
 

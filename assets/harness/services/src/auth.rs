@@ -1,6 +1,8 @@
-//! Bearer tokens: one for the admin, one or several for each workspace.
+//! Who may do what: the admin's token, the organisation's, each workspace's own, and the sessions of its members.
 
-use axum::extract::{Request, State};
+use std::collections::HashMap;
+
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -9,9 +11,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::AdminToken;
+use crate::config::{Environment, Token};
 use crate::error::ApiError;
+use crate::guard::is_same_origin;
 use crate::tenant::App;
+use crate::workspaces::parse_id;
 
 /// The token of an `Authorization: Bearer …` header. The scheme is matched exactly, as production does.
 #[must_use]
@@ -52,38 +56,85 @@ pub fn mint() -> Result<String, getrandom::Error> {
 }
 
 /// Whether `bearer` is the admin's. The time it takes does not depend on where the two differ.
-fn is_admin(configured: Option<&AdminToken>, bearer: &str) -> bool {
-    configured.is_some_and(|token| token.as_bytes().ct_eq(bearer.as_bytes()).into())
+fn is_admin(configured: Option<&Token>, bearer: &str) -> bool {
+    configured.is_some_and(|token| token.expose().as_bytes().ct_eq(bearer.as_bytes()).into())
 }
 
-/// The rule for admin routes. `open` says that no credentials are asked for: see [`require_admin`].
-fn decide_admin(
-    configured: Option<&AdminToken>,
-    bearer: Option<&str>,
-    open: bool,
-) -> Result<(), ApiError> {
-    match bearer {
-        _ if open => Ok(()),
-        None => Err(ApiError::Unauthorized("admin auth required")),
-        Some(bearer) if is_admin(configured, bearer) => Ok(()),
-        Some(_) => Err(ApiError::Unauthorized("invalid admin auth token")),
-    }
-}
-
-/// Middleware of the admin routes. Without an `ADMIN_TOKEN` they are open in development, and on a fresh install:
-/// as long as no workspace has a live token.
+/// Lets the admin pass: by the admin's token, one of the organisation's, or a member's session. Without an
+/// `ADMIN_TOKEN` everybody is the admin in development, and on a fresh install: as long as no workspace has a live
+/// token. A workspace's token never is the admin's.
 ///
 /// # Errors
-/// 401 without the admin's token; 503 when it takes PostgreSQL to decide and that does not answer.
+/// 401; 503 when it takes PostgreSQL to decide and that does not answer.
+pub(crate) async fn authorize_admin(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    if app.admin_token.is_none()
+        && (app.environment == Environment::Development || !app.store.any_live_token().await?)
+    {
+        return Ok(());
+    }
+    let bearer = bearer(headers);
+    if let Some(bearer) = bearer
+        && is_owner(app, bearer).await?
+    {
+        return Ok(());
+    }
+    if app.sessions.is_member(headers).await {
+        return Ok(());
+    }
+    Err(ApiError::Unauthorized(match bearer {
+        None => "admin auth required",
+        Some(_) => "invalid admin auth token",
+    }))
+}
+
+/// Whether a token is the admin's or the organisation's.
+async fn is_owner(app: &App, bearer: &str) -> Result<bool, ApiError> {
+    Ok(is_admin(app.admin_token.as_ref(), bearer)
+        || app.store.is_org_token(TokenDigest::of(bearer)).await?)
+}
+
+/// Middleware of the admin's routes.
+///
+/// # Errors
+/// See [`authorize_admin`].
 pub async fn require_admin(
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let open =
-        app.admin_token.is_none() && (app.development || !app.store.any_live_token().await?);
-    decide_admin(app.admin_token.as_ref(), bearer(request.headers()), open)?;
+    authorize_admin(&app, request.headers()).await?;
     Ok(next.run(request).await)
+}
+
+/// Middleware of a workspace's routes, whose path has its `id`: for the admin, the organisation, the workspace itself,
+/// and the tenant's own user interface if the request carries no token.
+///
+/// # Errors
+/// 400 for what is no id; 401; 503 when PostgreSQL does not answer.
+pub async fn require_workspace(
+    State(app): State<App>,
+    Path(path): Path<HashMap<String, String>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let id = parse_id(path.get("id").map_or("", String::as_str))?;
+    let allowed = match bearer(request.headers()) {
+        Some(bearer) => {
+            is_owner(&app, bearer).await?
+                || app
+                    .store
+                    .is_workspace_token(id, TokenDigest::of(bearer))
+                    .await?
+        }
+        None => app.canvas && is_same_origin(request.headers()),
+    };
+    if allowed {
+        return Ok(next.run(request).await);
+    }
+    Err(ApiError::Unauthorized(match bearer(request.headers()) {
+        None => "missing workspace auth token",
+        Some(_) => "invalid workspace auth token",
+    }))
 }
 
 #[cfg(test)]
@@ -121,33 +172,19 @@ mod tests {
     }
 
     #[test]
-    fn admin_table() {
-        let token = AdminToken::new("right".to_owned());
-        let reason = |configured, bearer, open| match decide_admin(configured, bearer, open) {
-            Ok(()) => "allowed",
-            Err(ApiError::Unauthorized(reason)) => reason,
-            Err(other) => panic!("{other:?}"),
-        };
-        assert_eq!(reason(Some(&token), Some("right"), false), "allowed");
-        assert_eq!(
-            reason(Some(&token), Some("wrong"), false),
-            "invalid admin auth token"
-        );
-        assert_eq!(
-            reason(Some(&token), Some("righ"), false),
-            "invalid admin auth token"
-        );
-        assert_eq!(
-            reason(Some(&token), Some("rightx"), false),
-            "invalid admin auth token"
-        );
-        assert_eq!(reason(Some(&token), None, false), "admin auth required");
-        assert_eq!(
-            reason(None, Some("right"), false),
-            "invalid admin auth token"
-        );
-        assert_eq!(reason(None, None, false), "admin auth required");
-        assert_eq!(reason(None, None, true), "allowed");
+    fn only_the_whole_token_is_the_admins() {
+        let token = Token::new("right".to_owned());
+        for (configured, bearer, expected) in [
+            (Some(&token), "right", true),
+            (Some(&token), "wrong", false),
+            (Some(&token), "righ", false),
+            (Some(&token), "rightx", false),
+            (Some(&token), "", false),
+            (None, "right", false),
+            (None, "", false),
+        ] {
+            assert_eq!(is_admin(configured, bearer), expected, "{bearer:?}");
+        }
     }
 
     #[test]

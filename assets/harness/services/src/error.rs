@@ -22,6 +22,8 @@ pub enum ApiError {
     NotOnline(String),
     /// 503: PostgreSQL did not answer. The cause goes to the log, never to the client.
     Unavailable(StoreError),
+    /// 502: the workspace's own server or the control plane
+    BadGateway(&'static str),
     /// 500: the operating system gave no random bytes
     Entropy(getrandom::Error),
 }
@@ -51,6 +53,7 @@ impl IntoResponse for ApiError {
             Self::Unauthorized(error) => (StatusCode::UNAUTHORIZED, json!({ "error": error })),
             Self::Forbidden(error) => (StatusCode::FORBIDDEN, json!({ "error": error })),
             Self::NotFound(error) => (StatusCode::NOT_FOUND, json!({ "error": error })),
+            Self::BadGateway(error) => (StatusCode::BAD_GATEWAY, json!({ "error": error })),
             Self::NotOnline(status) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 json!({ "error": "workspace not online", "status": status }),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// `ws:<id>` lives this many seconds; a workspace beats every 30.
 const ONLINE_TTL: u64 = 180;
-/// `ws:<id>:url` lives this many seconds.
+/// `ws:<id>:url` and `ws:<id>:internal_url` live this many seconds.
 const URL_TTL: u64 = 300;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -58,23 +58,23 @@ impl Liveness {
             .await
     }
 
-    /// Caches where a workspace can be reached.
+    /// Caches where a workspace can be reached: by its peers, and by the tenant itself.
     ///
     /// # Errors
     /// Redis did not answer in time.
-    pub async fn remember_url(&self, id: Uuid, url: &str) -> RedisResult<()> {
+    pub async fn remember(&self, id: Uuid, address: Address, url: &str) -> RedisResult<()> {
         self.connection
             .clone()
-            .set_ex(url_key(id), url, URL_TTL)
+            .set_ex(address.key(id), url, URL_TTL)
             .await
     }
 
-    /// The cached address.
+    /// A cached address.
     ///
     /// # Errors
     /// Redis did not answer in time.
-    pub async fn url(&self, id: Uuid) -> RedisResult<Option<String>> {
-        self.connection.clone().get(url_key(id)).await
+    pub async fn address(&self, id: Uuid, address: Address) -> RedisResult<Option<String>> {
+        self.connection.clone().get(address.key(id)).await
     }
 
     /// Drops all that is known of a workspace.
@@ -84,7 +84,11 @@ impl Liveness {
     pub async fn forget(&self, id: Uuid) -> RedisResult<()> {
         self.connection
             .clone()
-            .del(&[online_key(id), url_key(id)])
+            .del(&[
+                online_key(id),
+                Address::Public.key(id),
+                Address::Internal.key(id),
+            ])
             .await
     }
 
@@ -111,6 +115,19 @@ fn online_key(id: Uuid) -> String {
     format!("ws:{id}")
 }
 
-fn url_key(id: Uuid) -> String {
-    format!("ws:{id}:url")
+/// Which of a workspace's addresses.
+#[derive(Debug, Clone, Copy)]
+pub enum Address {
+    Public,
+    /// Only the tenant can use it.
+    Internal,
+}
+
+impl Address {
+    fn key(self, id: Uuid) -> String {
+        match self {
+            Self::Public => format!("ws:{id}:url"),
+            Self::Internal => format!("ws:{id}:internal_url"),
+        }
+    }
 }

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use harness_services::bugs::{self, Bugs};
+use harness_services::bugs::{self, Bug, Bugs};
 use harness_services::config::TenantConfig;
+use harness_services::cp_stub::StubConfig;
 use harness_services::http::fetch;
-use harness_services::{buildinfo, cp_stub, peers_tool, tenant};
+use harness_services::{buildinfo, canvas, cp_stub, entrypoint, galaxy, peers_tool, tenant};
 use lexopt::{Arg, ValueExt as _};
 
 const USAGE: &str = "\
-usage: harness-services tenant
+usage: harness-services entrypoint        the tenant's image: tenant and canvas
+       harness-services tenant
+       harness-services canvas
        harness-services cp-stub
+       harness-services bugs [known | check LIST | set LIST]
        harness-services healthcheck URL
        harness-services tool list-peers --platform URL --workspace ID [--token TOKEN]
 ";
@@ -33,10 +37,17 @@ type Failure = Box<dyn std::error::Error>;
 
 #[derive(Debug)]
 enum Command {
+    Entrypoint,
     Tenant,
+    Canvas,
     CpStub,
+    ShowBugs,
+    KnownBugs,
+    CheckBugs { list: String },
+    SwitchBugs { list: String },
     Healthcheck { url: String },
     ListPeers(peers_tool::Query),
+    Galaxy(galaxy::Command),
 }
 
 fn parse() -> Result<Command, lexopt::Error> {
@@ -56,7 +67,17 @@ fn parse() -> Result<Command, lexopt::Error> {
         }
     }
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["entrypoint"] => Ok(Command::Entrypoint),
         ["tenant"] => Ok(Command::Tenant),
+        ["canvas"] => Ok(Command::Canvas),
+        ["bugs"] => Ok(Command::ShowBugs),
+        ["bugs", "known"] => Ok(Command::KnownBugs),
+        ["bugs", "check", list] => Ok(Command::CheckBugs {
+            list: list.to_owned(),
+        }),
+        ["bugs", "set", list] => Ok(Command::SwitchBugs {
+            list: list.to_owned(),
+        }),
         ["cp-stub"] => Ok(Command::CpStub),
         ["healthcheck", url] => Ok(Command::Healthcheck {
             url: url.to_owned(),
@@ -65,6 +86,7 @@ fn parse() -> Result<Command, lexopt::Error> {
             Err("list-peers needs --platform and --workspace".into())
         }
         ["tool", "list-peers"] => Ok(Command::ListPeers(query)),
+        ["galaxy", ref words @ ..] => Ok(Command::Galaxy(galaxy::Command::parse(words)?)),
         _ => Err(format!("unknown command: {}", words.join(" ")).into()),
     }
 }
@@ -79,7 +101,7 @@ async fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => {
             // Nowhere to report that standard error is gone.
-            let _ = write!(io::stderr(), "{error}\n\n{USAGE}");
+            let _ = write!(io::stderr(), "{error}\n\n{USAGE}{}", galaxy::USAGE);
             return ExitCode::from(2);
         }
     };
@@ -99,27 +121,70 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Entrypoint => {
+            log_to_stdout();
+            Ok(entrypoint::run().await?)
+        }
         Command::Tenant => {
             log_to_stdout();
-            let config = TenantConfig::read(variable)?;
             tracing::info!(git_sha = GIT_SHA, "tenant");
-            Ok(tenant::run(config, GIT_SHA).await?)
+            Ok(tenant::run(tenant_config().await?, GIT_SHA).await?)
+        }
+        Command::Canvas => {
+            log_to_stdout();
+            let port = variable("PORT").map_or(Ok(canvas::PORT), |port| port.parse())?;
+            Ok(canvas::run(port).await?)
         }
         Command::CpStub => {
             log_to_stdout();
-            let port = variable("PORT").map_or(Ok(9090), |port| port.parse())?;
-            let slug = variable("STUB_TENANT_SLUG").unwrap_or_else(|| "harness-tenant".to_owned());
-            tracing::info!(git_sha = GIT_SHA, slug, "control-plane stub");
-            Ok(cp_stub::run(port, slug).await?)
+            let config = StubConfig::read(variable)?;
+            tracing::info!(git_sha = GIT_SHA, "control-plane stub");
+            Ok(cp_stub::run(config).await?)
         }
+        Command::ShowBugs => print(bugs().iter()),
+        Command::KnownBugs => print(Bug::ALL),
+        Command::CheckBugs { list } => Ok(bugs::parse(&list).map(drop)?),
+        Command::SwitchBugs { list } => Ok(bugs().switch(bugs::parse(&list)?)?),
         Command::Healthcheck { url } => healthcheck(&url).await,
+        Command::Galaxy(command) => galaxy::run(command, variable).await,
         Command::ListPeers(query) => {
-            let bugs = Bugs::parse(&variable(bugs::VARIABLE).unwrap_or_default())?;
-            Ok(writeln!(
-                io::stdout(),
-                "{}",
-                peers_tool::answer(&query, &bugs).await
-            )?)
+            let answer = peers_tool::answer(&query, &bugs()).await;
+            Ok(writeln!(io::stdout(), "{answer}")?)
+        }
+    }
+}
+
+fn print(bugs: impl IntoIterator<Item = Bug>) -> Result<(), Failure> {
+    for bug in bugs {
+        writeln!(io::stdout(), "{bug}")?;
+    }
+    Ok(())
+}
+
+fn bugs() -> Bugs {
+    Bugs::in_directory(bugs::DIRECTORY)
+}
+
+/// The environment, and over it what the control plane keeps for this tenant. Without the control plane the environment
+/// must do.
+async fn tenant_config() -> Result<TenantConfig, Failure> {
+    let config = TenantConfig::read(variable, bugs())?;
+    if !config.is_hosted() {
+        return Ok(config);
+    }
+    match config.control_plane.tenant_config().await {
+        Ok(kept) => {
+            let names: Vec<&str> = kept.keys().map(String::as_str).collect();
+            tracing::info!(
+                names = names.join(" "),
+                "configuration from the control plane"
+            );
+            let over = |name: &str| kept.get(name).cloned().or_else(|| variable(name));
+            Ok(TenantConfig::read(over, bugs())?)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no configuration from the control plane");
+            Ok(config)
         }
     }
 }

@@ -394,7 +394,7 @@ mod tests {
             platform,
             ..Query::default()
         };
-        let text = answer(&query, &Bugs::parse("peer-discovery-404").unwrap()).await;
+        let text = answer(&query, &Bugs::of([Bug::PeerDiscovery404])).await;
         assert!(text.contains("isolated") && !text.contains("404"), "{text}");
     }
 }

@@ -11,11 +11,17 @@ use uuid::Uuid;
 
 use crate::auth::{self, TokenDigest};
 use crate::error::ApiError;
+use crate::liveness::Address;
 use crate::store::{DeliveryMode, Heartbeat, Refusal, Registered, Registration, Workspace};
 use crate::tenant::App;
-use crate::workspaces::{NOT_FOUND, parse_id, with_liveness};
+use crate::workspaces::{NOT_FOUND, with_liveness};
 
 const CALLER_HEADER: &str = "x-workspace-id";
+
+/// An id in a path of the registry: what is no UUID names no workspace.
+fn parse_id(id: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(id).map_err(|_| NOT_FOUND)
+}
 
 pub fn routes() -> Router<App> {
     Router::new()
@@ -54,6 +60,7 @@ async fn authorize(app: &App, id: Uuid, headers: &HeaderMap) -> Result<(), ApiEr
 struct Register {
     id: Uuid,
     url: Option<String>,
+    internal_url: Option<String>,
     agent_card: Option<Value>,
     delivery_mode: Option<String>,
 }
@@ -69,24 +76,28 @@ impl Register {
         }
     }
 
-    /// Where to deliver to: needed for push, and never anything but HTTP.
+    /// Where to deliver to: needed for push.
     fn url(&self, mode: DeliveryMode) -> Result<Option<String>, ApiError> {
-        match (
-            self.url
-                .as_deref()
-                .map(str::trim)
-                .filter(|url| !url.is_empty()),
-            mode,
-        ) {
-            (None, DeliveryMode::Poll) => Ok(None),
-            (Some(url), _) if url.starts_with("http://") || url.starts_with("https://") => {
-                Ok(Some(url.to_owned()))
-            }
-            _ => Err(ApiError::BadRequest(
-                "url must be an http or https address".to_owned(),
-            )),
+        match (http_address(self.url.as_deref(), "url")?, mode) {
+            (None, DeliveryMode::Push) => Err(not_an_address("url")),
+            (url, _) => Ok(url),
         }
     }
+}
+
+/// An address, never anything but HTTP; blank counts as none.
+fn http_address(url: Option<&str>, name: &str) -> Result<Option<String>, ApiError> {
+    match url.map(str::trim).filter(|url| !url.is_empty()) {
+        None => Ok(None),
+        Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
+            Ok(Some(url.to_owned()))
+        }
+        Some(_) => Err(not_an_address(name)),
+    }
+}
+
+fn not_an_address(name: &str) -> ApiError {
+    ApiError::BadRequest(format!("{name} must be an http or https address"))
 }
 
 async fn register(
@@ -97,6 +108,7 @@ async fn register(
     let Json(body) = body?;
     let delivery_mode = body.delivery_mode()?;
     let url = body.url(delivery_mode)?;
+    let internal_url = http_address(body.internal_url.as_deref(), "internal_url")?;
     let token = auth::mint()?;
     let registration = Registration {
         id: body.id,
@@ -115,7 +127,11 @@ async fn register(
         Registered::Refused(refusal) => return Err(refusal.into()),
         Registered::Removed => return Err(NOT_FOUND),
     };
-    mark_alive(&app, body.id, registration.url.as_deref()).await;
+    let addresses = [
+        (Address::Public, registration.url.as_deref()),
+        (Address::Internal, internal_url.as_deref()),
+    ];
+    mark_alive(&app, body.id, &addresses).await;
     tracing::info!(id = %body.id, first, "workspace registered");
 
     let mut answer = json!({
@@ -130,13 +146,15 @@ async fn register(
 }
 
 /// Redis may be away: the next heartbeat makes up for it.
-async fn mark_alive(app: &App, id: Uuid, url: Option<&str>) {
+async fn mark_alive(app: &App, id: Uuid, addresses: &[(Address, Option<&str>)]) {
     let marked = async {
         app.liveness.beat(id).await?;
-        match url {
-            Some(url) => app.liveness.remember_url(id, url).await,
-            None => Ok(()),
+        for (address, url) in addresses {
+            if let Some(url) = url {
+                app.liveness.remember(id, *address, url).await?;
+            }
         }
+        redis::RedisResult::Ok(())
     };
     if let Err(error) = marked.await {
         tracing::warn!(%error, %id, "liveness not recorded");
@@ -172,7 +190,7 @@ async fn heartbeat(
     if !app.store.heartbeat(&beat).await? {
         return Err(NOT_FOUND);
     }
-    mark_alive(&app, beat.id, None).await;
+    mark_alive(&app, beat.id, &[]).await;
     Ok(Json(json!({ "status": "ok" })))
 }
 
@@ -194,25 +212,31 @@ async fn peers(
     Ok(Json(with_liveness(&app.liveness, peers).await))
 }
 
-async fn discover(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let caller = headers
+/// The workspace that asks, by `X-Workspace-ID` and its token; `None` if it is not registered.
+pub(crate) async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Workspace>, ApiError> {
+    let id = headers
         .get(CALLER_HEADER)
         .and_then(|value| value.to_str().ok())
         .and_then(|id| Uuid::try_parse(id).ok())
         .ok_or_else(|| {
             ApiError::BadRequest("X-Workspace-ID must be the caller's workspace id".to_owned())
         })?;
-    authorize(&app, caller, &headers).await?;
+    authorize(app, id, headers).await?;
+    Ok(app.store.find(id).await?)
+}
+
+async fn discover(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    let caller = caller(&app, &headers).await?;
     let target = app.store.find(parse_id(&id)?).await?.ok_or(NOT_FOUND)?;
-    let caller = app.store.find(caller).await?;
     if !caller.is_some_and(|caller| related(&caller, &target)) {
         return Err(ApiError::Forbidden("workspaces are not related"));
     }
-    let cached = app.liveness.url(target.id).await.unwrap_or_else(|error| {
+    let cached = app.liveness.address(target.id, Address::Public).await;
+    let cached = cached.unwrap_or_else(|error| {
         tracing::warn!(%error, "no cached address");
         None
     });
@@ -230,7 +254,7 @@ async fn discover(
 }
 
 /// The same relation as [`crate::store::Store::peers`], and a workspace to itself.
-fn related(one: &Workspace, other: &Workspace) -> bool {
+pub(crate) fn related(one: &Workspace, other: &Workspace) -> bool {
     one.id == other.id
         || one.parent_id == Some(other.id)
         || other.parent_id == Some(one.id)
@@ -252,6 +276,18 @@ mod tests {
             parent_id,
             agent_card: None,
             active_tasks: 0,
+            delivery_mode: DeliveryMode::Push,
+        }
+    }
+
+    #[test]
+    fn what_is_no_uuid_is_not_found() {
+        assert!(parse_id("0b1e9f5e-3c1d-4c55-9a35-6f0b8b6f7a10").is_ok());
+        for wrong in ["", "ghost", "../etc", "0b1e9f5e"] {
+            assert!(
+                matches!(parse_id(wrong), Err(ApiError::NotFound(_))),
+                "{wrong}"
+            );
         }
     }
 
@@ -281,6 +317,7 @@ mod tests {
         let body = Register {
             id: Uuid::new_v4(),
             url: url.map(str::to_owned),
+            internal_url: None,
             agent_card: None,
             delivery_mode: mode.map(str::to_owned),
         };

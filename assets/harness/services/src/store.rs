@@ -1,4 +1,4 @@
-//! Workspaces and their tokens in PostgreSQL.
+//! Workspaces, tokens and activity in PostgreSQL.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use serde_json::Value;
 use tokio_postgres::{NoTls, Row};
 use uuid::Uuid;
 
+use crate::activity::{Entry, NewEntry, Page};
 use crate::auth::TokenDigest;
+use crate::bugs::{Bug, Bugs};
 use crate::http::chain;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -50,10 +52,12 @@ pub struct Workspace {
     pub parent_id: Option<Uuid>,
     pub agent_card: Option<Value>,
     pub active_tasks: i32,
+    #[serde(skip)]
+    pub delivery_mode: DeliveryMode,
 }
 
-const COLUMNS: &str =
-    "w.id, w.name, w.role, w.tier, w.status, w.url, w.parent_id, w.agent_card, w.active_tasks";
+const COLUMNS: &str = "w.id, w.name, w.role, w.tier, w.status, w.url, w.parent_id, w.agent_card, w.active_tasks, \
+                       w.delivery_mode";
 
 impl TryFrom<&Row> for Workspace {
     type Error = tokio_postgres::Error;
@@ -69,6 +73,10 @@ impl TryFrom<&Row> for Workspace {
             parent_id: row.try_get("parent_id")?,
             agent_card: row.try_get("agent_card")?,
             active_tasks: row.try_get("active_tasks")?,
+            delivery_mode: match row.try_get("delivery_mode")? {
+                "poll" => DeliveryMode::Poll,
+                _ => DeliveryMode::Push,
+            },
         })
     }
 }
@@ -144,9 +152,48 @@ pub struct Heartbeat {
     pub uptime_seconds: i64,
 }
 
+/// What became of asking the control plane for an instance.
+#[derive(Debug, Clone, Serialize)]
+pub struct Provisioning {
+    pub instance_id: Option<String>,
+    pub error: Option<String>,
+}
+
+/// A token as it is listed: never the token itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct TokenEntry {
+    pub id: Uuid,
+    pub created_at: String,
+}
+
+/// A time in SQL as the API writes it: RFC 3339 in UTC, with microseconds.
+macro_rules! rfc3339 {
+    ($column:literal) => {
+        concat!(
+            "to_char(",
+            $column,
+            " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+        )
+    };
+}
+
+/// Does not connect yet.
+fn pool(config: tokio_postgres::Config) -> Result<Pool, deadpool_postgres::BuildError> {
+    Pool::builder(Manager::new(config, NoTls))
+        .max_size(POOL_SIZE)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(TIMEOUT))
+        .create_timeout(Some(TIMEOUT))
+        .recycle_timeout(Some(TIMEOUT))
+        .build()
+}
+
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: Pool,
+    /// The database that is named like the role: what a connection without a database's name falls back to.
+    fallback: Pool,
+    bugs: Bugs,
 }
 
 impl Store {
@@ -154,8 +201,8 @@ impl Store {
     ///
     /// # Errors
     /// The last attempt's error.
-    pub async fn boot(url: &str) -> Result<Self, StoreError> {
-        let store = Self::open(url)?;
+    pub async fn boot(url: &str, bugs: Bugs) -> Result<Self, StoreError> {
+        let store = Self::open(url, bugs)?;
         for attempt in 1.. {
             match store.migrate().await {
                 Ok(()) => break,
@@ -169,20 +216,22 @@ impl Store {
         Ok(store)
     }
 
-    fn open(url: &str) -> Result<Self, StoreError> {
+    fn open(url: &str, bugs: Bugs) -> Result<Self, StoreError> {
         let mut config: tokio_postgres::Config = url.parse().map_err(StoreError::Url)?;
         config.connect_timeout(TIMEOUT);
-        let pool = Pool::builder(Manager::new(config, NoTls))
-            .max_size(POOL_SIZE)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(TIMEOUT))
-            .create_timeout(Some(TIMEOUT))
-            .recycle_timeout(Some(TIMEOUT))
-            .build()?;
-        Ok(Self { pool })
+        let mut fallback = config.clone();
+        fallback.dbname(config.get_user().unwrap_or_default());
+        Ok(Self {
+            pool: pool(config)?,
+            fallback: pool(fallback)?,
+            bugs,
+        })
     }
 
     async fn client(&self) -> Result<Object, StoreError> {
+        if self.bugs.has(Bug::TenantIsolation) {
+            return Ok(self.fallback.get().await?);
+        }
         Ok(self.pool.get().await?)
     }
 
@@ -295,21 +344,255 @@ impl Store {
         Ok(removed == 1)
     }
 
-    /// Adds a token to a workspace. `false`: there is no such workspace.
+    /// Adds a token to a workspace, and returns the token's id. `None`: there is no such workspace.
     ///
     /// # Errors
     /// PostgreSQL does not answer.
-    pub async fn add_token(&self, id: Uuid, token: TokenDigest) -> Result<bool, StoreError> {
-        let added = self
+    pub async fn add_token(
+        &self,
+        id: Uuid,
+        token: TokenDigest,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let row = self
             .client()
             .await?
-            .execute(
+            .query_opt(
                 "INSERT INTO workspace_auth_tokens (workspace_id, sha256)
-                 SELECT id, $2 FROM workspaces WHERE id = $1 AND status <> 'removed'",
+                 SELECT id, $2 FROM workspaces WHERE id = $1 AND status <> 'removed' RETURNING id",
                 &[&id, &token.as_bytes()],
             )
             .await?;
-        Ok(added == 1)
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// A workspace's live tokens, oldest first.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn tokens(&self, id: Uuid) -> Result<Vec<TokenEntry>, StoreError> {
+        let rows = self
+            .client()
+            .await?
+            .query(
+                concat!(
+                    "SELECT id, ",
+                    rfc3339!("created_at"),
+                    " AS created_at FROM workspace_auth_tokens
+                     WHERE workspace_id = $1 AND revoked_at IS NULL ORDER BY created_at, id"
+                ),
+                &[&id],
+            )
+            .await?;
+        token_entries(&rows)
+    }
+
+    /// Revokes one of a workspace's tokens. `false`: it has no such live token.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn revoke_token(&self, id: Uuid, token_id: Uuid) -> Result<bool, StoreError> {
+        let revoked = self
+            .client()
+            .await?
+            .execute(
+                "UPDATE workspace_auth_tokens SET revoked_at = now()
+                 WHERE workspace_id = $1 AND id = $2 AND revoked_at IS NULL",
+                &[&id, &token_id],
+            )
+            .await?;
+        Ok(revoked == 1)
+    }
+
+    /// Whether this is a live token of that workspace, and of no other.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn is_workspace_token(
+        &self,
+        id: Uuid,
+        token: TokenDigest,
+    ) -> Result<bool, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT EXISTS (SELECT 1 FROM workspace_auth_tokens
+                                WHERE sha256 = $2 AND revoked_at IS NULL AND (workspace_id = $1 OR $3))",
+                &[&id, &token.as_bytes(), &self.bugs.has(Bug::WorkspaceTokenCrosses)],
+            )
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Adds a token of the whole organisation, and returns its id.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn add_org_token(&self, token: TokenDigest) -> Result<Uuid, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "INSERT INTO org_auth_tokens (sha256) VALUES ($1) RETURNING id",
+                &[&token.as_bytes()],
+            )
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The organisation's live tokens, oldest first.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn org_tokens(&self) -> Result<Vec<TokenEntry>, StoreError> {
+        let rows = self
+            .client()
+            .await?
+            .query(
+                concat!(
+                    "SELECT id, ",
+                    rfc3339!("created_at"),
+                    " AS created_at FROM org_auth_tokens
+                     WHERE revoked_at IS NULL ORDER BY created_at, id"
+                ),
+                &[],
+            )
+            .await?;
+        token_entries(&rows)
+    }
+
+    /// Revokes a token of the organisation. `false`: there is no such live token.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn revoke_org_token(&self, token_id: Uuid) -> Result<bool, StoreError> {
+        let revoked = self
+            .client()
+            .await?
+            .execute(
+                "UPDATE org_auth_tokens SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL",
+                &[&token_id],
+            )
+            .await?;
+        Ok(revoked == 1)
+    }
+
+    /// Whether this is a live token of the organisation.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn is_org_token(&self, token: TokenDigest) -> Result<bool, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT EXISTS (SELECT 1 FROM org_auth_tokens WHERE sha256 = $1 AND revoked_at IS NULL)",
+                &[&token.as_bytes()],
+            )
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Records what became of provisioning. A workspace that announced itself meanwhile runs, whatever was answered.
+    /// `false`: it was removed meanwhile, and nobody needs the instance.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn provisioned(&self, id: Uuid, outcome: &Provisioning) -> Result<bool, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(
+                "UPDATE workspaces
+                 SET instance_id = $2, provision_error = $3::text,
+                     status = CASE WHEN status = 'provisioning' AND $3::text IS NOT NULL THEN 'failed' ELSE status END
+                 WHERE id = $1 RETURNING status <> 'removed'",
+                &[&id, &outcome.instance_id, &outcome.error],
+            )
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
+    }
+
+    /// What became of provisioning a workspace; removed ones too. `None`: there is no such workspace.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn provisioning(&self, id: Uuid) -> Result<Option<Provisioning>, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(
+                "SELECT instance_id, provision_error FROM workspaces WHERE id = $1",
+                &[&id],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Provisioning {
+            instance_id: row.try_get(0)?,
+            error: row.try_get(1)?,
+        }))
+    }
+
+    /// Adds an entry to a workspace's activity. `None`: there is no such workspace.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn add_activity(&self, entry: &NewEntry) -> Result<Option<Entry>, StoreError> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(
+                concat!(
+                    "INSERT INTO activity_logs AS a
+                         (workspace_id, activity_type, source_id, target_id, method, summary, status)
+                     SELECT id, $2, $3, $4, $5, $6, $7 FROM workspaces WHERE id = $1 AND status <> 'removed'
+                     RETURNING a.id, a.workspace_id, a.activity_type, a.source_id, a.target_id, a.method, a.summary,
+                               a.status, ", rfc3339!("a.created_at"), " AS created_at"
+                ),
+                &[
+                    &entry.workspace_id,
+                    &entry.activity_type,
+                    &entry.source_id,
+                    &entry.target_id,
+                    &entry.method,
+                    &entry.summary,
+                    &entry.status,
+                ],
+            )
+            .await?;
+        Ok(row.as_ref().map(Entry::try_from).transpose()?)
+    }
+
+    /// A page of a workspace's activity, newest first, all of it older than `before`.
+    ///
+    /// # Errors
+    /// PostgreSQL does not answer.
+    pub async fn activity(&self, id: Uuid, page: &Page) -> Result<Vec<Entry>, StoreError> {
+        let rows = self
+            .client()
+            .await?
+            .query(
+                concat!(
+                    "SELECT a.id, a.workspace_id, a.activity_type, a.source_id, a.target_id, a.method, a.summary,
+                            a.status, ", rfc3339!("a.created_at"), " AS created_at
+                     FROM activity_logs a
+                     WHERE a.workspace_id = $1
+                       AND ($2::text IS NULL OR a.activity_type = $2)
+                       AND ($3::uuid IS NULL OR a.source_id = $3 OR a.target_id = $3)
+                       AND ($4::timestamptz IS NULL OR a.created_at < $4 OR ($6 AND a.created_at = $4))
+                     ORDER BY a.created_at DESC, a.id DESC LIMIT $5"
+                ),
+                &[
+                    &id,
+                    &page.activity_type,
+                    &page.peer,
+                    &page.before,
+                    &page.limit,
+                    &self.bugs.has(Bug::ActivityPageOverlap),
+                ],
+            )
+            .await?;
+        Ok(rows.iter().map(Entry::try_from).collect::<Result<_, _>>()?)
     }
 
     /// Whether any workspace has a live token: a fresh install has none.
@@ -415,6 +698,17 @@ impl Store {
             .await?;
         Ok(updated == 1)
     }
+}
+
+fn token_entries(rows: &[Row]) -> Result<Vec<TokenEntry>, StoreError> {
+    rows.iter()
+        .map(|row| {
+            Ok(TokenEntry {
+                id: row.try_get("id")?,
+                created_at: row.try_get("created_at")?,
+            })
+        })
+        .collect()
 }
 
 async fn authorize(

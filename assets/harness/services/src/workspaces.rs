@@ -1,22 +1,24 @@
-//! Workspaces as the admin sees them.
+//! Workspaces: as the admin sees them, as everybody does, and their tokens.
 
 use std::collections::HashSet;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::{self, TokenDigest};
+use crate::config::Environment;
+use crate::control_plane::Order;
 use crate::error::ApiError;
 use crate::liveness::Liveness;
-use crate::store::{NewWorkspace, Workspace};
-use crate::tenant::App;
+use crate::store::{NewWorkspace, Provisioning, TokenEntry, Workspace};
+use crate::tenant::{App, NO_ROUTE};
 
 pub(crate) const NOT_FOUND: ApiError = ApiError::NotFound("workspace not found");
 
@@ -24,18 +26,30 @@ pub(crate) const NOT_FOUND: ApiError = ApiError::NotFound("workspace not found")
 const DEFAULT_TIER: i32 = 3;
 const NAME_LIMIT: usize = 200;
 
-/// The admin's routes.
 pub fn routes(app: App) -> Router<App> {
-    Router::new()
+    let admin = Router::new()
         .route("/workspaces", get(list).post(create))
         .route("/workspaces/{id}", delete(remove))
         .route("/admin/workspaces/{id}/tokens", post(add_token))
-        .route_layer(middleware::from_fn_with_state(app, auth::require_admin))
+        .route("/admin/workspaces/{id}/instance", get(instance))
+        .route("/admin/workspaces/{id}/console", get(console))
+        .route_layer(middleware::from_fn_with_state(
+            app.clone(),
+            auth::require_admin,
+        ));
+    let workspace = Router::new()
+        .route("/workspaces/{id}/tokens", get(tokens))
+        .route("/workspaces/{id}/tokens/{token_id}", delete(revoke_token))
+        .route_layer(middleware::from_fn_with_state(app, auth::require_workspace));
+    let open = Router::new()
+        .route("/workspaces/{id}", get(show))
+        .route("/admin/workspaces/{id}/test-token", get(test_token));
+    admin.merge(workspace).merge(open)
 }
 
-/// An id in a path. What is no UUID cannot be the id of a workspace.
+/// An id in a path.
 pub(crate) fn parse_id(id: &str) -> Result<Uuid, ApiError> {
-    Uuid::try_parse(id).map_err(|_| NOT_FOUND)
+    Uuid::try_parse(id).map_err(|_| ApiError::BadRequest("an id must be a UUID".to_owned()))
 }
 
 /// The stored status corrected by liveness: a workspace whose heartbeats stopped is offline. While Redis cannot tell,
@@ -68,6 +82,12 @@ struct Create {
     #[serde(default)]
     tier: i32,
     parent_id: Option<Uuid>,
+    #[serde(default = "default_runtime")]
+    runtime: String,
+}
+
+fn default_runtime() -> String {
+    "default".to_owned()
 }
 
 async fn create(
@@ -104,6 +124,13 @@ async fn create(
     };
     let id = app.store.create(&new).await?;
     tracing::info!(%id, name = new.name, tier, "workspace created");
+    let order = Order {
+        workspace_id: id,
+        runtime: body.runtime,
+        tier,
+    };
+    // The answer does not wait: an instance takes minutes.
+    tokio::spawn(async move { provision(&app, &order).await });
     let body = json!({
         "id": id,
         "status": "provisioning",
@@ -111,6 +138,100 @@ async fn create(
         "workspace_access": "none",
     });
     Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// Asks the control plane for an instance, and records the outcome with the workspace.
+async fn provision(app: &App, order: &Order) {
+    let id = order.workspace_id;
+    let outcome = match app.control_plane.provision(order).await {
+        Ok(instance) => {
+            tracing::info!(%id, instance_id = instance.instance_id, "workspace provisioned");
+            Provisioning {
+                instance_id: Some(instance.instance_id),
+                error: None,
+            }
+        }
+        Err(error) => {
+            tracing::error!(%id, %error, "workspace not provisioned");
+            Provisioning {
+                instance_id: None,
+                error: Some(error.to_string()),
+            }
+        }
+    };
+    match (
+        app.store.provisioned(id, &outcome).await,
+        outcome.instance_id,
+    ) {
+        (Ok(false), Some(instance_id)) => deprovision(app, id, &instance_id).await,
+        (Ok(_), _) => {}
+        (Err(error), _) => tracing::error!(%id, %error, "the outcome of provisioning is lost"),
+    }
+}
+
+async fn deprovision(app: &App, id: Uuid, instance_id: &str) {
+    if let Err(error) = app.control_plane.deprovision(id, instance_id).await {
+        tracing::error!(%id, instance_id, %error, "the instance was not given back");
+    }
+}
+
+/// What became of provisioning, and whether the instance lives.
+async fn instance(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let id = parse_id(&id)?;
+    let Provisioning { instance_id, error } = app.store.provisioning(id).await?.ok_or(NOT_FOUND)?;
+    let alive = match &instance_id {
+        Some(instance_id) => Some(app.control_plane.is_alive(id, instance_id).await),
+        None => None,
+    };
+    Ok(Json(
+        json!({ "instance_id": instance_id, "error": error, "alive": alive }),
+    ))
+}
+
+async fn console(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let id = parse_id(&id)?;
+    app.store.find(id).await?.ok_or(NOT_FOUND)?;
+    app.control_plane
+        .console(id)
+        .await
+        .map(Json)
+        .map_err(|error| {
+            tracing::warn!(%id, %error, "no console");
+            ApiError::BadGateway("control plane unavailable")
+        })
+}
+
+/// Open to everybody: neither addresses nor what an agent says of itself.
+#[derive(Debug, Serialize)]
+struct Public {
+    id: Uuid,
+    name: String,
+    role: Option<String>,
+    tier: i32,
+    status: String,
+    parent_id: Option<Uuid>,
+}
+
+async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Public>, ApiError> {
+    let workspace = app.store.find(parse_id(&id)?).await?.ok_or(NOT_FOUND)?;
+    let workspace = with_liveness(&app.liveness, vec![workspace]).await.pop();
+    let Workspace {
+        id,
+        name,
+        role,
+        tier,
+        status,
+        parent_id,
+        ..
+    } = workspace.ok_or(NOT_FOUND)?;
+    Ok(Json(Public {
+        id,
+        name,
+        role,
+        tier,
+        status,
+        parent_id,
+    }))
 }
 
 async fn list(State(app): State<App>) -> Result<Json<Vec<Workspace>>, ApiError> {
@@ -122,6 +243,16 @@ async fn remove(State(app): State<App>, Path(id): Path<String>) -> Result<Respon
     let id = parse_id(&id)?;
     if !app.store.remove(id).await? {
         return Err(NOT_FOUND);
+    }
+    if let Some(Provisioning {
+        instance_id: Some(instance_id),
+        ..
+    }) = app.store.provisioning(id).await?
+    {
+        tokio::spawn({
+            let app = app.clone();
+            async move { deprovision(&app, id, &instance_id).await }
+        });
     }
     // Peers and tokens are decided by PostgreSQL; a stale key only lives on until it expires.
     if let Err(error) = app.liveness.forget(id).await {
@@ -135,18 +266,56 @@ async fn add_token(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let id = parse_id(&id)?;
+    Ok((StatusCode::CREATED, mint_token(&app, parse_id(&id)?).await?))
+}
+
+async fn mint_token(app: &App, id: Uuid) -> Result<Json<Value>, ApiError> {
     let token = auth::mint()?;
-    if !app.store.add_token(id, TokenDigest::of(&token)).await? {
-        return Err(NOT_FOUND);
+    let token_id = app
+        .store
+        .add_token(id, TokenDigest::of(&token))
+        .await?
+        .ok_or(NOT_FOUND)?;
+    tracing::info!(%id, %token_id, "workspace token minted by the admin");
+    Ok(Json(json!({ "id": token_id, "auth_token": token })))
+}
+
+/// A token for tests. In production there is no such route.
+async fn test_token(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if app.environment == Environment::Production {
+        return Ok(NO_ROUTE.into_response());
     }
-    tracing::info!(%id, "workspace token minted by the admin");
-    Ok((StatusCode::CREATED, Json(json!({ "auth_token": token }))))
+    auth::authorize_admin(&app, &headers).await?;
+    Ok(mint_token(&app, parse_id(&id)?).await?.into_response())
+}
+
+async fn tokens(
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<TokenEntry>>, ApiError> {
+    Ok(Json(app.store.tokens(parse_id(&id)?).await?))
+}
+
+async fn revoke_token(
+    State(app): State<App>,
+    Path((id, token_id)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let (id, token_id) = (parse_id(&id)?, parse_id(&token_id)?);
+    if !app.store.revoke_token(id, token_id).await? {
+        return Err(ApiError::NotFound("token not found"));
+    }
+    tracing::info!(%id, %token_id, "workspace token revoked");
+    Ok(Json(json!({ "status": "revoked" })))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::DeliveryMode;
 
     #[test]
     fn only_an_online_workspace_can_be_corrected_to_offline() {
@@ -168,6 +337,7 @@ mod tests {
                 parent_id: None,
                 agent_card: None,
                 active_tasks: 0,
+                delivery_mode: DeliveryMode::Push,
             };
             correct_status(
                 &mut workspace,
@@ -178,11 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_uuid_is_not_found() {
+    fn what_is_no_uuid_is_a_bad_request() {
         assert!(parse_id("0b1e9f5e-3c1d-4c55-9a35-6f0b8b6f7a10").is_ok());
         for wrong in ["", "ghost", "../etc", "0b1e9f5e"] {
             assert!(
-                matches!(parse_id(wrong), Err(ApiError::NotFound(_))),
+                matches!(parse_id(wrong), Err(ApiError::BadRequest(_))),
                 "{wrong}"
             );
         }
