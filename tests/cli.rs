@@ -718,7 +718,7 @@ mod streams {
         let place = place();
         place.write("real.xml", "");
         std::os::unix::fs::symlink("real.xml", place.path("link.xml")).unwrap();
-        place.tackroom(&["run", "--junit", "link.xml"]).code(0);
+        place.tackroom(&["run", "--junit", "link.xml"]);
         assert!(place.path("link.xml").is_symlink());
         assert!(place.read("real.xml").ends_with("</testsuites>\n"));
     }

@@ -183,7 +183,10 @@ pub(super) fn is_ci() -> bool {
 /// Writes a file so that it is never seen half written. What is no regular file, such as a device,
 /// a FIFO or a link, is written to as it stands: a renamed file would take its place.
 pub(super) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+    if path
+        .symlink_metadata()
+        .is_ok_and(|metadata| !metadata.is_file())
+    {
         return std::fs::write(path, content);
     }
     let directory = match path.parent() {
