@@ -11,7 +11,8 @@ pub fn parse(text: &str) -> Vec<(String, String)> {
 
 fn entry(line: &str) -> Option<(String, String)> {
     let line = line.trim();
-    if line.starts_with('#') {
+    // No process can be given a NUL, and one bad line must not keep every later hook from starting.
+    if line.starts_with('#') || line.contains('\0') {
         return None;
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
@@ -62,8 +63,7 @@ mod tests {
 
     #[test]
     fn an_env_file_is_read_as_shells_write_it() {
-        let text =
-            "# c\n\nA=1\nexport B=\"two words\"\nC='3'\nD=a=b\nE=\n1F=no\nnot an entry\nG H=1\n";
+        let text = "# c\n\nA=1\nexport B=\"two words\"\nC='3'\nD=a=b\nE=\n1F=no\nnot an entry\nG H=1\nN=a\0b\n";
         let got = parse(text);
         let want = [
             ("A", "1"),

@@ -52,7 +52,7 @@ impl Exit {
             Self::Harness => "the harness did not come up, or seed failed",
             Self::NothingMatched => "nothing matched",
             Self::Refused => "refused: protected, not confirmed, or the plan changed",
-            Self::LeftBehind => "all passed, but the teardown left something behind",
+            Self::LeftBehind => "all passed, but the teardown failed or left something behind",
             Self::Unreachable => "the engine cannot be used",
             Self::Internal => "internal error",
         }

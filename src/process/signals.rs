@@ -24,6 +24,8 @@ pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
     } else {
         Some(signal(SignalKind::hangup())?)
     };
+    // A person's Ctrl-\ asks for a core and not for a leak: it is taken for TERM.
+    let mut quit = signal(SignalKind::quit())?;
     let mut suspend = signal(SignalKind::from_raw(signal_hook::consts::SIGTSTP))?;
     tokio::spawn(async move {
         loop {
@@ -36,6 +38,7 @@ pub fn listen(controller: Controller, interactive: bool) -> io::Result<()> {
                     }
                 }
                 _ = terminate.recv() => controller.request(Signal::Terminate),
+                _ = quit.recv() => controller.request(Signal::Terminate),
                 () = next(&mut hangup) => controller.request(Signal::Hangup),
                 _ = suspend.recv() => controller.pause(stop_here),
             }

@@ -46,7 +46,8 @@ pub(crate) fn rows(state: &State, teardown: &Teardown, columns: usize) -> Vec<(S
             if let Some(problem) = problem {
                 out.add("✘ ", problem, Role::Bad);
             }
-            if left.is_empty() {
+            // Where it was refused or broke off nobody has looked.
+            if left.is_empty() && problem.is_none() {
                 let text = format!(
                     "nothing of {} is left, after {}",
                     plan.stack,
