@@ -228,27 +228,6 @@ async fn what_cannot_be_removed_is_left_behind_by_name() {
 }
 
 #[tokio::test]
-async fn a_network_that_somebody_else_holds_is_left_behind_by_name() {
-    let world = World::new(REMOVABLE);
-    let mine = world.container("mine");
-    let guest = world
-        .engine
-        .run(FakeContainer::new("guest").label("a", "1"));
-    let pairs = [("a", "1"), ("b", "1")];
-    let labels = pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    world
-        .engine
-        .add_network("held", labels, &[mine, guest.clone()]);
-    let summary = world.run(down(), |_, _| {}).await;
-    assert_eq!(Exit::of(&summary), Exit::LeftBehind, "{summary:?}");
-    assert_eq!(summary.left_behind[0].name, "held");
-    assert!(world.is_up(&guest));
-}
-
-#[tokio::test]
 async fn one_slow_answer_does_not_leave_the_stack_behind() {
     let world = World::new(REMOVABLE);
     let id = world.container("mine");

@@ -6,7 +6,7 @@ use super::session::Harness;
 use super::sink::Sink;
 use crate::domain::container::State;
 use crate::domain::hook::Step;
-use crate::domain::plan::{ConfirmedPlan, Item, ItemOutcome, SpareReason, Spared, TeardownPlan};
+use crate::domain::plan::{ConfirmedPlan, Item, ItemOutcome, TeardownPlan};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::StackName;
 use crate::engine::Backoff;
@@ -179,8 +179,7 @@ impl Harness {
                     return StepOutcome::Failed { reason };
                 }
             };
-            let held = held(&left);
-            if left.is_empty() && tally.failures.is_empty() && held.is_empty() {
+            if left.is_empty() && tally.failures.is_empty() {
                 return StepOutcome::Done;
             }
             if again && number < ROUNDS && !left.is_empty() && !gives_up() {
@@ -197,12 +196,11 @@ impl Harness {
                 }
             }
             // What failed may be something that no label finds again, such as a directory.
-            let mut left = if left.is_empty() {
+            let left = if left.is_empty() {
                 tally.not_removed
             } else {
                 left.remove
             };
-            left.extend(held);
             let names: Vec<&str> = left.iter().map(|item| item.name.as_str()).collect();
             let mut reason = format!("left behind: {}", names.join(", "));
             for problem in tally.failures.into_iter().chain(tally.spared) {
@@ -248,18 +246,6 @@ impl Harness {
         .await;
         tally
     }
-}
-
-/// What is the stack's own and stays because somebody else uses it. It was spared for a good
-/// reason, and it is left all the same.
-fn held(plan: &TeardownPlan) -> Vec<Item> {
-    let in_use = |spared: &&Spared| matches!(spared.reason, SpareReason::InUse { .. });
-    plan.spare
-        .iter()
-        .filter(in_use)
-        .filter(|spared| plan.claims.matches(&spared.item.labels))
-        .map(|spared| spared.item.clone())
-        .collect()
 }
 
 /// What a round of removals came to.
