@@ -4,4 +4,5 @@ pub mod level;
 pub mod lines;
 pub mod matcher;
 pub mod sanitize;
+pub mod structured;
 pub mod width;
