@@ -1,5 +1,6 @@
 //! Bytes to safe, measured text; and matching. Knows nothing else of the crate.
 
+pub mod ansi;
 pub mod level;
 pub mod lines;
 pub mod matcher;

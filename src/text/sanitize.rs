@@ -7,10 +7,16 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use unicode_width::UnicodeWidthChar;
+
 use super::width::width;
 
 /// Columns between two tab stops.
 const TAB: usize = 8;
+
+/// Marks that one character may carry. More than any writing needs (UAX #15 has the same bound)
+/// would put a whole line into one cell of the screen.
+const MARKS: usize = 30;
 
 /// Text without any control character, and how parts of it were meant to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +94,7 @@ pub fn sanitize(bytes: &[u8]) -> StyledText {
 /// Makes a name, a label or a message safe: one line without styles. Line breaks and tabs become
 /// spaces.
 pub fn sanitize_plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(needs_care) {
+    if text.is_ascii() && !text.contains(needs_care) {
         return Cow::Borrowed(text);
     }
     let line: String = text
@@ -125,13 +131,17 @@ fn is_invisible(c: char) -> bool {
         '\u{ad}'                       // soft hyphen
         | '\u{34f}'                    // combining grapheme joiner
         | '\u{61c}'                    // arabic letter mark
+        | '\u{115f}' | '\u{1160}'      // hangul fillers: letters that show nothing
+        | '\u{17b4}' | '\u{17b5}'      // khmer vowels that show nothing
         | '\u{180b}'..='\u{180f}'      // mongolian separators
         | '\u{200b}'..='\u{200f}'      // zero-width space and joiners, direction marks
         | '\u{2028}'..='\u{202e}'      // line and paragraph separator, direction overrides
         | '\u{2060}'..='\u{206f}'      // word joiner, invisible operators, isolates
         | '\u{fe00}'..='\u{fe0f}'      // variation selectors: terminals disagree on the width
+        | '\u{3164}' | '\u{ffa0}'      // hangul fillers
         | '\u{feff}'                   // byte order mark
-        | '\u{fff9}'..='\u{fffb}'      // interlinear annotation
+        | '\u{fff0}'..='\u{fffb}'      // interlinear annotation, and what is to show nothing
+        | '\u{13430}'..='\u{13440}'    // hieroglyph joiners
         | '\u{1bca0}'..='\u{1bca3}'    // shorthand format controls
         | '\u{1d173}'..='\u{1d17a}'    // musical format controls
         | '\u{e0000}'..='\u{e0fff}'    // tags, more variation selectors
@@ -146,6 +156,8 @@ struct Writer {
     returned: bool,
     /// Where measuring for the next tab goes on: byte offset and column.
     measured: (usize, usize),
+    /// How many characters without a width came one after the other.
+    marks: usize,
 }
 
 impl Writer {
@@ -156,9 +168,14 @@ impl Writer {
             self.measured = (0, 0);
         }
         let start = self.done.text.len();
-        self.done.text.push_str(text);
+        if text.is_ascii() {
+            self.done.text.push_str(text);
+            self.marks = 0;
+        } else {
+            self.marked(text);
+        }
         let end = self.done.text.len();
-        if self.style == Style::default() {
+        if self.style == Style::default() || start == end {
             return;
         }
         match self.done.spans.last_mut() {
@@ -169,6 +186,18 @@ impl Writer {
                 range: start..end,
                 style: self.style,
             }),
+        }
+    }
+
+    fn marked(&mut self, text: &str) {
+        for c in text.chars() {
+            self.marks = match c.width() {
+                Some(0) => self.marks + 1,
+                _ => 0,
+            };
+            if self.marks <= MARKS {
+                self.done.text.push(c);
+            }
         }
     }
 
@@ -423,6 +452,15 @@ mod tests {
         assert_eq!(text(b"a\tb\tc"), "a       b       c");
         assert_eq!(text("日本\tb".as_bytes()), "日本    b");
         assert_eq!(text(b"12345678\tb"), "12345678        b");
+    }
+
+    #[test]
+    fn a_character_carries_no_more_marks_than_writing_has() {
+        let tower = |marks: usize| format!("x{}y", "\u{336}".repeat(marks));
+        assert_eq!(text(tower(MARKS).as_bytes()), tower(MARKS));
+        assert_eq!(text(tower(5000).as_bytes()), tower(MARKS));
+        let divided = tower(5000).replace("\u{336}\u{336}", "\u{336}\x1b[31m\u{336}\x1b[0m");
+        assert_eq!(text(divided.as_bytes()), tower(MARKS));
     }
 
     #[test]
