@@ -6,6 +6,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::domain::exit::Exit;
+use crate::text::level::Level;
+use crate::text::matcher::Matcher;
 
 /// See, follow, replay and take down a Docker test harness.
 ///
@@ -132,6 +134,9 @@ pub(super) struct Logs {
     /// A container's title, name or id, or a stack; all of the family without one
     #[arg(value_name = "CONTAINER")]
     pub(super) containers: Vec<String>,
+    /// The containers of a stack; can be given several times
+    #[arg(long = "stack", value_name = "STACK")]
+    pub(super) stacks: Vec<String>,
     /// Go on with new lines, across restarts and re-creations
     #[arg(short, long)]
     pub(super) follow: bool,
@@ -144,6 +149,37 @@ pub(super) struct Logs {
     /// Show the engine's timestamp of each line
     #[arg(short, long)]
     pub(super) timestamps: bool,
+    /// Only lines that match: a regular expression, in either case unless it has a capital
+    #[arg(long, value_name = "REGEX", value_parser = pattern)]
+    pub(super) filter: Option<Matcher>,
+    /// No lines that match
+    #[arg(long, value_name = "REGEX", value_parser = pattern)]
+    pub(super) exclude: Option<Matcher>,
+    /// Only lines of this level and above: trace, debug, info, warn, error or fatal. A line that
+    /// names none belongs to the one before it
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) level: Option<Level>,
+    /// Also this many lines before and after each of those
+    #[arg(
+        short = 'C',
+        long,
+        default_value_t = 0,
+        hide_default_value = true,
+        value_name = "N"
+    )]
+    pub(super) context: usize,
+    /// One JSON object a line, also for what happens to a container
+    #[arg(long, conflicts_with = "timestamps")]
+    pub(super) json: bool,
+}
+
+fn pattern(typed: &str) -> Result<Matcher, String> {
+    let matcher = Matcher::new(typed).ok_or("an empty pattern matches nothing")?;
+    // The dashboard takes it literally; a script must hear of its mistake.
+    match matcher.problem() {
+        Some(problem) => Err(problem.to_owned()),
+        None => Ok(matcher),
+    }
 }
 
 #[derive(Debug, clap::Args)]

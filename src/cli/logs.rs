@@ -1,28 +1,34 @@
 //! `logs`: one container's log, or several merged in the order of time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 use jiff::{Timestamp, Zoned};
 use tokio::sync::mpsc;
 
+use self::json::{Of, object};
+use self::sieve::{Passed, Sieve, Wanted};
 use super::args::{Color, Logs};
 use super::output::{Ended, Failure, complain, mention_missing_file, palette};
 use crate::bootstrap::{Context, Options};
 use crate::domain::container::Container;
 use crate::domain::exit::Exit;
-use crate::domain::line::{Mark, SourceId};
+use crate::domain::line::{Line, Mark, SourceId};
 use crate::domain::link::Link;
 use crate::domain::replay::parse_duration;
 use crate::domain::scope::Scope;
 use crate::engine::{Tail, list_any};
 use crate::logs::{FollowInput, FollowOptions, LogEvent, REORDER_WINDOW, dump, follow, reorder};
-use crate::report::{Paint, Palette};
+use crate::report::{Paint, Palette, json_line};
+use crate::text::ansi::to_ansi;
 use crate::text::sanitize::{sanitize, sanitize_plain};
 use crate::text::width::{pad, width};
 use crate::watch::{WatchEvent, WatchOptions, watch};
+
+mod json;
+mod sieve;
 
 pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result<Ended, Failure> {
     let wanted = FollowOptions {
@@ -34,19 +40,28 @@ pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result
     mention_missing_file(&context.config);
     context.engine.info().await?;
     let containers = in_scope(&context).await?;
-    let selection = Selection::new(&args.containers);
+    let selection = Selection::new(args);
     selection.check(&containers, &context.config.scope)?;
-    let mut printer = Printer::new(color, args.timestamps);
-    printer.know(&selection.of(&containers, &context.config.scope));
+    let mut sieve = Sieve::new(Wanted {
+        filter: args.filter.clone(),
+        exclude: args.exclude.clone(),
+        level: args.level,
+        context: args.context,
+    });
+    let mut printer = Printer::new(color, args);
+    printer.know(
+        &selection.of(&containers, &context.config.scope),
+        &context.config.scope,
+    );
     if args.follow {
-        follow_all(&context, &selection, wanted, &mut printer).await
+        follow_all(&context, &selection, wanted, &mut sieve, &mut printer).await
     } else {
         let chosen = selection.of(&containers, &context.config.scope);
         let mut events = std::pin::pin!(dump(&context.engine, &chosen, wanted));
         let mut exit = Exit::Ok;
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => printer.print(&event)?,
+                Ok(event) => sieve.sift(event, |passed| printer.print(&passed))?,
                 Err(error) if error.is_outage() => return Err(error.into()),
                 Err(error) => {
                     complain(&error);
@@ -68,7 +83,8 @@ async fn follow_all(
     context: &Context,
     selection: &Selection,
     wanted: FollowOptions,
-    printer: &mut Printer,
+    sieve: &mut Sieve,
+    printer: &mut Printer<Stdout>,
 ) -> Result<Ended, Failure> {
     let scope = Arc::new(context.config.scope.clone());
     let (inputs, received) = mpsc::channel(64);
@@ -92,7 +108,7 @@ async fn follow_all(
             event = watched.next() => match event {
                 Some(WatchEvent::Containers(containers)) => {
                     let meant = selection.of(&containers, &scope);
-                    printer.know(&meant);
+                    printer.know(&meant, &scope);
                     pending.push_back(FollowInput::Containers(containers));
                     pending.push_back(chosen.with(&meant));
                 }
@@ -108,10 +124,10 @@ async fn follow_all(
             },
             event = events.next() => match event {
                 Some(event) => {
-                    printer.print(&event)?;
+                    sieve.sift(event, |passed| printer.print(&passed))?;
                     // What is there already goes out in one write.
                     while let Some(Some(event)) = events.next().now_or_never() {
-                        printer.print(&event)?;
+                        sieve.sift(event, |passed| printer.print(&passed))?;
                     }
                     printer.out.flush()?;
                 }
@@ -124,12 +140,18 @@ async fn follow_all(
 /// Which containers are meant: by title, name, id or stack; all without one.
 struct Selection {
     words: Vec<String>,
+    /// Those that can only be stacks.
+    stacks: Vec<String>,
+    /// New containers are waited for.
+    follow: bool,
 }
 
 impl Selection {
-    fn new(words: &[String]) -> Self {
+    fn new(args: &Logs) -> Self {
         Self {
-            words: words.to_vec(),
+            words: args.containers.clone(),
+            stacks: args.stacks.clone(),
+            follow: args.follow,
         }
     }
 
@@ -146,19 +168,23 @@ impl Selection {
         if !named.is_empty() {
             return named;
         }
-        let in_stack =
-            |container: &&Container| scope.place(&container.labels).group() == Some(word);
-        containers.iter().filter(in_stack).collect()
+        Self::in_stack(word, containers, scope)
+    }
+
+    fn in_stack<'a>(name: &str, containers: &'a [Container], scope: &Scope) -> Vec<&'a Container> {
+        let is_in = |container: &&Container| scope.place(&container.labels).group() == Some(name);
+        containers.iter().filter(is_in).collect()
     }
 
     fn of(&self, containers: &[Container], scope: &Scope) -> Vec<Container> {
-        if self.words.is_empty() {
+        if self.words.is_empty() && self.stacks.is_empty() {
             return containers.to_vec();
         }
-        let meant: BTreeMap<&str, &Container> = self
-            .words
-            .iter()
-            .flat_map(|word| Self::meant(word, containers, scope))
+        let words = self.words.iter();
+        let named = words.flat_map(|word| Self::meant(word, containers, scope));
+        let stacks = self.stacks.iter();
+        let meant: BTreeMap<&str, &Container> = named
+            .chain(stacks.flat_map(|stack| Self::in_stack(stack, containers, scope)))
             .map(|container| (container.id.as_str(), container))
             .collect();
         meant.into_values().cloned().collect()
@@ -182,7 +208,10 @@ impl Selection {
                 format!("no container or stack in the family is called {word}; {there}"),
             ));
         }
-        if containers.is_empty() {
+        for stack in &self.stacks {
+            self.check_stack(stack, containers, scope)?;
+        }
+        if containers.is_empty() && self.stacks.is_empty() {
             let families: Vec<String> = scope.queries().iter().map(ToString::to_string).collect();
             return Err(Failure::new(
                 Exit::NothingMatched,
@@ -190,6 +219,37 @@ impl Selection {
             ));
         }
         Ok(())
+    }
+
+    /// A declared stack may be empty while following: it will be filled.
+    fn check_stack(
+        &self,
+        stack: &str,
+        containers: &[Container],
+        scope: &Scope,
+    ) -> Result<(), Failure> {
+        let declared = scope.stack(stack).is_some();
+        if !Self::in_stack(stack, containers, scope).is_empty() || (declared && self.follow) {
+            return Ok(());
+        }
+        let message = if declared {
+            format!("the stack {stack} has no container")
+        } else {
+            let declared = scope.stacks.iter().map(|stack| stack.name.to_string());
+            let groups = containers.iter().filter_map(|container| {
+                let placement = scope.place(&container.labels);
+                placement.group().map(str::to_owned)
+            });
+            let names: BTreeSet<String> = declared.chain(groups).collect();
+            let there = if names.is_empty() {
+                "there is none".to_owned()
+            } else {
+                let names: Vec<String> = names.into_iter().collect();
+                format!("there are: {}", names.join(", "))
+            };
+            format!("no stack is called {stack}; {there}")
+        };
+        Err(Failure::new(Exit::NothingMatched, message))
     }
 }
 
@@ -243,73 +303,131 @@ impl Chosen {
     }
 }
 
-/// Lines to stdout, marks to stderr.
-struct Printer {
-    out: io::BufWriter<io::Stdout>,
-    to_terminal: bool,
+/// Lines to stdout, marks to stderr; both to stdout as JSON.
+struct Printer<W: Write> {
+    out: io::BufWriter<W>,
+    form: Form,
     timestamps: bool,
     palette: Palette,
-    titles: BTreeMap<SourceId, String>,
+    known: BTreeMap<SourceId, Known>,
     widest: usize,
 }
 
-impl Printer {
-    fn new(color: Color, timestamps: bool) -> Self {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Safe to see: of escape sequences, only colours and attributes are left.
+    Shown,
+    /// Every byte as it was logged: what a program reads.
+    Raw,
+    Json,
+}
+
+/// What a source is called.
+struct Known {
+    title: String,
+    /// The title, safe to show.
+    shown: String,
+    stack: Option<String>,
+}
+
+impl Printer<Stdout> {
+    fn new(color: Color, args: &Logs) -> Self {
+        let stdout = io::stdout();
+        let form = match (args.json, stdout.is_terminal()) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Shown,
+            (false, false) => Form::Raw,
+        };
+        let palette = palette(color, &stdout);
+        Self::to(stdout, form, args.timestamps, palette)
+    }
+}
+
+impl<W: Write> Printer<W> {
+    fn to(out: W, form: Form, timestamps: bool, palette: Palette) -> Self {
         Self {
-            out: io::BufWriter::new(io::stdout()),
-            to_terminal: io::stdout().is_terminal(),
+            out: io::BufWriter::new(out),
+            form,
             timestamps,
-            palette: palette(color, &io::stdout()),
-            titles: BTreeMap::new(),
+            palette,
+            known: BTreeMap::new(),
             widest: 0,
         }
     }
 
-    /// Titles are kept after their container has gone: its last lines may still come.
-    fn know(&mut self, containers: &[Container]) {
+    /// Names are kept after their container has gone: its last lines may still come.
+    fn know(&mut self, containers: &[Container], scope: &Scope) {
         for container in containers {
-            let title = sanitize_plain(container.title()).into_owned();
-            self.widest = self.widest.max(width(&title));
-            self.titles
-                .insert(SourceId(container.name.as_str().into()), title);
+            let title = container.title().to_owned();
+            let shown = sanitize_plain(&title).into_owned();
+            self.widest = self.widest.max(width(&shown));
+            let known = Known {
+                title,
+                shown,
+                stack: scope.place(&container.labels).group().map(str::to_owned),
+            };
+            self.known
+                .insert(SourceId(container.name.as_str().into()), known);
         }
     }
 
     fn title(&self, source: &SourceId) -> String {
-        self.titles
-            .get(source)
-            .cloned()
-            .unwrap_or_else(|| sanitize_plain(&source.0).into_owned())
+        match self.known.get(source) {
+            Some(known) => known.shown.clone(),
+            None => sanitize_plain(&source.0).into_owned(),
+        }
     }
 
-    fn print(&mut self, event: &LogEvent) -> io::Result<()> {
-        let title = self.title(event.source());
-        let (at, line) = match event {
-            LogEvent::Line { line, .. } => (line.at, line),
-            LogEvent::Mark { at, mark, .. } => {
-                self.out.flush()?;
-                let clock = at
-                    .to_zoned(jiff::tz::TimeZone::system())
-                    .strftime("%H:%M:%S");
-                let text = format!("── {title} {} · {clock} ──", words(mark));
-                // Whoever reads the lines need not read the marks.
-                let _ = writeln!(io::stderr(), "{}", self.palette.paint(Paint::Warning, text));
-                return Ok(());
-            }
+    fn print(&mut self, passed: &Passed) -> io::Result<()> {
+        let (event, level) = match passed {
+            Passed::Event(event, level) => (event, *level),
+            Passed::Break if self.form == Form::Json => return Ok(()),
+            Passed::Break => return writeln!(self.out, "--"),
         };
-        if self.titles.len() > 1 {
-            let name = pad(&title, self.widest);
+        if self.form == Form::Json {
+            let known = self.known.get(event.source());
+            let of = Of {
+                container: &event.source().0,
+                title: known.map(|known| &*known.title),
+                stack: known.and_then(|known| known.stack.as_deref()),
+            };
+            return writeln!(self.out, "{}", json_line(&object(event, level, &of)));
+        }
+        match event {
+            LogEvent::Line { source, line } => self.line(source, line),
+            LogEvent::Mark { source, at, mark } => self.mark(source, *at, mark),
+        }
+    }
+
+    fn mark(&mut self, source: &SourceId, at: Timestamp, mark: &Mark) -> io::Result<()> {
+        self.out.flush()?;
+        let title = self.title(source);
+        let clock = at
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%H:%M:%S");
+        let text = format!("── {title} {} · {clock} ──", words(mark));
+        // Whoever reads the lines need not read the marks.
+        let _ = writeln!(io::stderr(), "{}", self.palette.paint(Paint::Warning, text));
+        Ok(())
+    }
+
+    fn line(&mut self, source: &SourceId, line: &Line) -> io::Result<()> {
+        if self.known.len() > 1 {
+            let name = pad(&self.title(source), self.widest);
             write!(self.out, "{} │ ", self.palette.paint(Paint::Quiet, name))?;
         }
         if self.timestamps {
-            write!(self.out, "{} ", self.palette.paint(Paint::Quiet, at))?;
+            write!(self.out, "{} ", self.palette.paint(Paint::Quiet, line.at))?;
         }
-        if self.to_terminal {
-            writeln!(self.out, "{}", sanitize(&line.bytes).text)
-        } else {
-            // A program gets what was logged.
+        if self.form == Form::Raw {
             self.out.write_all(&line.bytes)?;
-            self.out.write_all(b"\n")
+            return self.out.write_all(b"\n");
+        }
+        let styled = sanitize(&line.bytes);
+        if self.palette.colour {
+            writeln!(self.out, "{}", to_ansi(&styled))
+        } else {
+            writeln!(self.out, "{}", styled.text)
         }
     }
 }
@@ -333,7 +451,9 @@ fn words(mark: &Mark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::line::Channel;
     use crate::engine::fake::{FakeContainer, FakeEngine};
+    use crate::text::level::Level;
 
     #[test]
     fn since_is_a_duration_a_time_or_a_date() {
@@ -367,6 +487,102 @@ mod tests {
         assert_eq!(told, ["a".into(), "b".into()]);
         let told: Vec<_> = sources(chosen.with(&[]));
         assert_eq!(told, ["a".into(), "b".into()]);
+    }
+
+    /// What is printed of one line and one mark.
+    fn printed(form: Form, colour: bool, bytes: &[u8]) -> String {
+        let engine = FakeEngine::new();
+        let container = FakeContainer::new("shop-web-1")
+            .label("com.docker.compose.project", "shop")
+            .label("com.docker.compose.service", "w\u{202e}eb");
+        let id = engine.create(container);
+        let container = engine.container(&id).unwrap();
+        let mut printer = Printer::to(Vec::new(), form, true, Palette { colour });
+        printer.know(&[container], &Scope::compose_projects());
+        let source = SourceId("shop-web-1".into());
+        let line = Line {
+            at: Timestamp::UNIX_EPOCH,
+            channel: Channel::Err,
+            bytes: bytes.into(),
+        };
+        let line = LogEvent::Line {
+            source: source.clone(),
+            line,
+        };
+        let mark = LogEvent::Mark {
+            source,
+            at: Timestamp::UNIX_EPOCH,
+            mark: Mark::Exited {
+                code: Some(137),
+                oom: true,
+            },
+        };
+        let passed = [
+            Passed::Event(line, Some(Level::Warn)),
+            Passed::Break,
+            Passed::Event(mark, None),
+        ];
+        for passed in passed {
+            printer.print(&passed).unwrap();
+        }
+        String::from_utf8(printer.out.into_inner().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_nothing_else_to_obey() {
+        let bytes = b"\x1b]0;title\x07a \x1b[31mred\x1b[2J";
+        let shown = printed(Form::Shown, true, bytes);
+        assert_eq!(
+            shown,
+            "\x1b[2m1970-01-01T00:00:00Z\x1b[0m a \x1b[31mred\x1b[0m\n--\n"
+        );
+        let shown = printed(Form::Shown, false, bytes);
+        assert_eq!(shown, "1970-01-01T00:00:00Z a red\n--\n");
+    }
+
+    #[test]
+    fn a_program_gets_what_was_logged() {
+        let raw = printed(Form::Raw, false, b"\x1b]0;title\x07\ta");
+        assert_eq!(raw, "1970-01-01T00:00:00Z \x1b]0;title\x07\ta\n--\n");
+    }
+
+    #[test]
+    fn json_has_lines_and_marks_in_one_stream() {
+        let text = printed(Form::Json, false, b"\x1b[31m\xff \"x\"");
+        let objects: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        let of = |fields: serde_json::Value| {
+            let mut object = serde_json::json!({
+                "v": 1,
+                "time": "1970-01-01T00:00:00Z",
+                "container": "shop-web-1",
+                "title": "w\u{202e}eb",
+                "stack": "shop",
+            });
+            let into = object.as_object_mut().unwrap();
+            into.extend(fields.as_object().unwrap().clone());
+            object
+        };
+        assert_eq!(
+            objects,
+            [
+                of(serde_json::json!({
+                    "channel": "stderr",
+                    "level": "warn",
+                    "lossy": true,
+                    "text": "\u{1b}[31m\u{fffd} \"x\"",
+                })),
+                of(serde_json::json!({ "mark": "exited", "code": 137, "oom": true })),
+            ]
+        );
+        let text = printed(Form::Json, false, "naïve".as_bytes());
+        assert!(
+            text.contains("\"text\":\"naïve\"") && !text.contains("lossy"),
+            "{text}"
+        );
     }
 
     #[test]
