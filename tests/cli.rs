@@ -780,6 +780,32 @@ mod engine {
     }
 }
 
+mod logs {
+    use super::*;
+
+    /// Before the engine is asked.
+    #[test]
+    fn a_wish_that_cannot_be_met_is_2() {
+        let place = Place::new();
+        place.write("tackroom.toml", "");
+        for (arguments, words) in [
+            (
+                &["--level", "loud"][..],
+                "write trace, debug, info, warn, error or fatal",
+            ),
+            (&["--filter", "foo("], "unclosed group"),
+            (&["--exclude", ""], "an empty pattern matches nothing"),
+            (&["--json", "--timestamps"], "cannot be used with"),
+            (&["--since", "yesterday"], "--since yesterday: write 10m"),
+            (&["-C", "-1"], "-1"),
+        ] {
+            let ended = place.tackroom(&[&["logs"], arguments].concat()).code(2);
+            assert_eq!(ended.stdout, "", "{arguments:?}");
+            ended.err(words);
+        }
+    }
+}
+
 mod trust {
     use super::*;
 

@@ -451,7 +451,10 @@ fn words(mark: &Mark) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::label::Condition;
     use crate::domain::line::Channel;
+    use crate::domain::scope::{Protection, Stack};
+    use crate::domain::selector::Selector;
     use crate::engine::fake::{FakeContainer, FakeEngine};
     use crate::text::level::Level;
 
@@ -583,6 +586,39 @@ mod tests {
             text.contains("\"text\":\"naïve\"") && !text.contains("lossy"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_stack_is_one_that_is_declared_or_has_a_container() {
+        let engine = FakeEngine::new();
+        let project = "com.docker.compose.project";
+        let id = engine.create(FakeContainer::new("web").label(project, "shop"));
+        let containers = [engine.container(&id).unwrap()];
+        let mut scope = Scope::compose_projects();
+        scope.stacks.push(Stack {
+            name: "empty".into(),
+            claims: Selector::new(Condition::present("no.such.label"), []).into(),
+            spawner: None,
+            state_dirs: Vec::new(),
+            protection: Protection::Protected,
+            compose_project: None,
+        });
+        let check = |stack: &str, follow: bool| {
+            let selection = Selection {
+                words: Vec::new(),
+                stacks: vec![stack.to_owned()],
+                follow,
+            };
+            let checked = selection.check(&containers, &scope);
+            let meant = selection.of(&containers, &scope).len();
+            checked.map(|()| meant).map_err(|failure| failure.exit())
+        };
+        assert_eq!(check("shop", false), Ok(1));
+        assert_eq!(check("empty", false), Err(Exit::NothingMatched));
+        assert_eq!(check("empty", true), Ok(0));
+        assert_eq!(check("shpo", true), Err(Exit::NothingMatched));
+        // A container is not a stack.
+        assert_eq!(check("web", false), Err(Exit::NothingMatched));
     }
 
     #[test]
