@@ -56,7 +56,8 @@ pub(super) enum Command {
     /// The containers of the family, by stack
     Ps(Ps),
     /// Containers' logs, merged in the order of time
-    Logs(Logs),
+    // Boxed, as it is much larger than the others.
+    Logs(Box<Logs>),
     /// Remove one stack: prints the plan, and acts on it when confirmed
     Teardown(Teardown),
     /// Write a commented tackroom.toml

@@ -309,6 +309,8 @@ struct Printer<W: Write> {
     form: Form,
     timestamps: bool,
     palette: Palette,
+    /// Of stderr.
+    marks: Palette,
     known: BTreeMap<SourceId, Known>,
     widest: usize,
 }
@@ -338,18 +340,20 @@ impl Printer<Stdout> {
             (false, true) => Form::Shown,
             (false, false) => Form::Raw,
         };
-        let palette = palette(color, &stdout);
-        Self::to(stdout, form, args.timestamps, palette)
+        let lines = palette(color, &stdout);
+        let marks = palette(color, &io::stderr());
+        Self::to(stdout, form, args.timestamps, lines, marks)
     }
 }
 
 impl<W: Write> Printer<W> {
-    fn to(out: W, form: Form, timestamps: bool, palette: Palette) -> Self {
+    fn to(out: W, form: Form, timestamps: bool, palette: Palette, marks: Palette) -> Self {
         Self {
             out: io::BufWriter::new(out),
             form,
             timestamps,
             palette,
+            marks,
             known: BTreeMap::new(),
             widest: 0,
         }
@@ -407,7 +411,7 @@ impl<W: Write> Printer<W> {
             .strftime("%H:%M:%S");
         let text = format!("── {title} {} · {clock} ──", words(mark));
         // Whoever reads the lines need not read the marks.
-        let _ = writeln!(io::stderr(), "{}", self.palette.paint(Paint::Warning, text));
+        let _ = writeln!(io::stderr(), "{}", self.marks.paint(Paint::Warning, text));
         Ok(())
     }
 
@@ -500,7 +504,13 @@ mod tests {
             .label("com.docker.compose.service", "w\u{202e}eb");
         let id = engine.create(container);
         let container = engine.container(&id).unwrap();
-        let mut printer = Printer::to(Vec::new(), form, true, Palette { colour });
+        let mut printer = Printer::to(
+            Vec::new(),
+            form,
+            true,
+            Palette { colour },
+            Palette { colour },
+        );
         printer.know(&[container], &Scope::compose_projects());
         let source = SourceId("shop-web-1".into());
         let line = Line {
