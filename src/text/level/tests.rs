@@ -1,3 +1,5 @@
+//! Lines as loggers write them, and lines that only look like it.
+
 use super::*;
 use proptest::prelude::*;
 
