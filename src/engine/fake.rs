@@ -22,13 +22,15 @@ use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
-use crate::domain::line::{Channel, Part};
+use crate::domain::line::{Channel, Part, PartBatch};
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
 
 /// The longest part of a line, as real engines cut it.
 const PART: usize = 16 * 1024;
+/// Parts that come at once: small, so that every border falls between two batches in some test.
+const TOGETHER: usize = 3;
 /// What a hanging call takes before it is given up.
 const LIMIT: Duration = Duration::from_secs(10);
 /// 2026-01-01T00:00:00Z: where every fake clock starts.
@@ -884,7 +886,7 @@ impl Reading {
         })
     }
 
-    fn next(&mut self, world: &World) -> Found<Part> {
+    fn next(&mut self, world: &World) -> Found<PartBatch> {
         let mut entries = world.containers.iter().chain(&world.removed);
         let Some(entry) = entries.find(|entry| entry.container.id == self.id) else {
             return Found::End;
@@ -893,14 +895,19 @@ impl Reading {
         // Real engines lose the unterminated last line of a followed log in about half of the
         // cases; the fake loses it always.
         let readable = end.map_or(entry.log.len(), |end| end.records - usize::from(end.torn));
+        let mut batch = PartBatch::default();
         while self.next < readable
+            && batch.len() < TOGETHER
             && let Some(part) = entry.log.get(self.next)
         {
             self.next += 1;
             let since = self.request.since.map(Timestamp::as_second);
             if since.is_none_or(|since| part.at.as_second() >= since) {
-                return Found::Item(part.clone());
+                batch.push(part.at, part.channel, &part.bytes);
             }
+        }
+        if !batch.is_empty() {
+            return Found::Item(batch);
         }
         if self.run.is_some() && end.is_none() {
             Found::Later
@@ -950,7 +957,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<Part> {
+    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<PartBatch> {
         let call = Call::Logs(id.clone(), request);
         let id = id.clone();
         self.stream(

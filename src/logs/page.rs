@@ -1,0 +1,545 @@
+//! A piece of one container's log on demand: what was never read, or was dropped since.
+//!
+//! The engine can give the last so many records, or go through everything since a whole second.
+//! So a piece further back comes from a window that reaches to the present end, and reading stops
+//! behind the piece.
+//!
+//! Pieces are cut at timestamps, and all lines of one timestamp stay together: a line can be told
+//! from the others of its timestamp by its number among them, and so what pieces have in common
+//! can be told too. That is why the first lines of a window may not count: it may begin inside a
+//! long line, or behind others of the same timestamp.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Assembly;
+use crate::domain::container::State;
+use crate::domain::id::ContainerId;
+use crate::domain::line::{Channel, LineBatch};
+use crate::engine::{Engine, EngineError, LogRequest, Tail};
+
+/// How far the timestamps of the two channels may be out of order: a line is stamped a moment
+/// before it is written.
+const DISORDER: SignedDuration = SignedDuration::from_millis(100);
+
+/// Lines and bytes of an event.
+const BATCH_LINES: usize = 2048;
+const BATCH_BYTES: usize = 256 << 10;
+/// Events between the task that reads and whoever takes them.
+const CAPACITY: usize = 4;
+/// How often a window that turns out too short is made four times as large, before the whole log
+/// is read.
+const ENLARGED: u32 = 3;
+
+/// Which piece of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// What stands right before `before`, and the lines of that time.
+    Backward {
+        before: Timestamp,
+        /// The records from there to the end of the log, as far as is known. A line takes one for
+        /// every 16 KiB that it has begun.
+        records_after: u64,
+        /// About how many lines. There may be some more or fewer, and always one where there is
+        /// one.
+        want: u32,
+    },
+    /// Everything from the log's beginning to the lines of the time `before`.
+    Whole { before: Timestamp },
+    /// From the lines of the time `after` on. Costs the engine a pass through the whole log.
+    Forward {
+        after: Timestamp,
+        /// To the lines of that time; `None`: to the present end.
+        before: Option<Timestamp>,
+        /// The first timestamp that makes it that many bytes or more is the last.
+        limit: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageEvent {
+    /// In the order of the log. All lines of a timestamp are there or none. Where the two channels
+    /// are out of order at a border, a few lines beyond it come along.
+    Lines(LineBatch),
+    /// The last event.
+    End {
+        /// The first of the lines was the first that the engine has (any more).
+        reached_start: bool,
+        /// The lines go up to the piece's `before`, or to the end of the log.
+        reached_before: bool,
+    },
+}
+
+/// Reads a piece. An error is the last item. Reading ends when the stream is dropped. To be
+/// called within a tokio runtime.
+///
+/// A line that a running container has not completed is left out.
+pub fn page(
+    engine: Arc<dyn Engine>,
+    container: ContainerId,
+    piece: Piece,
+) -> impl Stream<Item = Result<PageEvent, EngineError>> + Send + 'static {
+    let (told, heard) = mpsc::channel(CAPACITY);
+    let reader = Reader {
+        engine,
+        container,
+        told,
+    };
+    let reading = AbortOnDropHandle::new(tokio::spawn(reader.run(piece)));
+    stream::unfold((heard, reading), async |(mut heard, reading)| {
+        let event = heard.recv().await?;
+        Some((event, (heard, reading)))
+    })
+}
+
+/// The timestamp behind which a window that begins somewhere in a log has every line whole and
+/// none missing, but for lines of the other channel that are out of order. `None` without a line.
+pub(super) fn whole_after(
+    lines: impl IntoIterator<Item = (Timestamp, Channel)>,
+) -> Option<Timestamp> {
+    let mut lines = lines.into_iter();
+    let (begin, first) = lines.next()?;
+    for (at, channel) in lines {
+        if channel != first {
+            // Its own first lines may be cut as well.
+            return Some(begin.max(at));
+        }
+        if at > later(begin) {
+            break;
+        }
+    }
+    Some(begin)
+}
+
+fn later(at: Timestamp) -> Timestamp {
+    at.checked_add(DISORDER).unwrap_or(Timestamp::MAX)
+}
+
+fn earlier(at: Timestamp) -> Timestamp {
+    at.checked_sub(DISORDER).unwrap_or(Timestamp::MIN)
+}
+
+struct Reader {
+    engine: Arc<dyn Engine>,
+    container: ContainerId,
+    told: mpsc::Sender<Result<PageEvent, EngineError>>,
+}
+
+impl Reader {
+    async fn run(self, piece: Piece) {
+        let end = match piece {
+            Piece::Backward {
+                before,
+                records_after,
+                want,
+            } => self.backward(before, records_after, want).await,
+            Piece::Whole { before } => {
+                let mut window = Window::new(None, Some(before), usize::MAX);
+                let request = request(Tail::All, None);
+                self.stream(request, &mut window)
+                    .await
+                    .map(|()| window.end(true))
+            }
+            Piece::Forward {
+                after,
+                before,
+                limit,
+            } => {
+                let mut window = Window::new(Some(after), before, limit);
+                let request = request(Tail::All, Some(earlier(after)));
+                self.stream(request, &mut window)
+                    .await
+                    .map(|()| window.end(false))
+            }
+        };
+        // Nobody listens any more, or this is the last that there is to hear.
+        let _ = self.told.send(end).await;
+    }
+
+    /// Sends everything that a window lets through.
+    async fn stream(&self, request: LogRequest, window: &mut Window) -> Result<(), EngineError> {
+        let mut records = self.engine.logs(&self.container, request);
+        while !window.settled
+            && let Some(batch) = records.next().await
+        {
+            window.take(&batch?);
+            self.send(window.drain()).await;
+        }
+        if !window.settled {
+            self.finish(window).await?;
+        }
+        window.close();
+        self.send(window.drain()).await;
+        Ok(())
+    }
+
+    async fn backward(
+        &self,
+        before: Timestamp,
+        records_after: u64,
+        want: u32,
+    ) -> Result<PageEvent, EngineError> {
+        let want = want.max(1);
+        let mut enlarged = 0;
+        loop {
+            let factor = 4_u32.saturating_pow(enlarged);
+            let records = records_after
+                .saturating_add(u64::from(want))
+                .saturating_mul(u64::from(factor));
+            let tail = match u32::try_from(records) {
+                Ok(records) if enlarged <= ENLARGED => Tail::Last(records),
+                _ => Tail::All,
+            };
+            let want = match tail {
+                Tail::Last(_) => want.saturating_mul(factor) as usize,
+                Tail::All => usize::MAX,
+            };
+            let mut window = Window::new(None, Some(before), usize::MAX);
+            let mut beginning = Beginning::new(want);
+            let whole = self.collect(tail, &mut window, &mut beginning).await?;
+            let reached_start = whole && !beginning.cut;
+            let lines = beginning.lines(reached_start);
+            if lines.iter().all(LineBatch::is_empty) && !reached_start {
+                enlarged += 1;
+                continue;
+            }
+            self.send(lines).await;
+            return Ok(window.end(reached_start));
+        }
+    }
+
+    /// Reads a window that ends at the present end; tells whether it begins with the log. What it
+    /// holds behind the piece is not read unless there is little before.
+    async fn collect(
+        &self,
+        tail: Tail,
+        window: &mut Window,
+        beginning: &mut Beginning,
+    ) -> Result<bool, EngineError> {
+        let mut batches = self.engine.logs(&self.container, request(tail, None));
+        let mut records = 0;
+        let mut ended = true;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            records += batch.len();
+            if !window.settled {
+                window.take(&batch);
+                beginning.push(window.drain());
+            }
+            let enough =
+                tail == Tail::All || beginning.cut || beginning.count >= beginning.want / 2;
+            if window.settled && enough {
+                ended = false;
+                break;
+            }
+        }
+        if !window.settled {
+            self.finish(window).await?;
+        }
+        window.close();
+        beginning.push(window.drain());
+        Ok(match tail {
+            Tail::All => true,
+            Tail::Last(wanted) => ended && records < wanted as usize,
+        })
+    }
+
+    /// The log ends before the piece does. What has no newline there is a line if nothing can be
+    /// added to it.
+    async fn finish(&self, window: &mut Window) -> Result<(), EngineError> {
+        if window.assembly.pending().is_none() {
+            return Ok(());
+        }
+        let inspect = self.engine.inspect(&self.container).await?;
+        let running = matches!(inspect.container.state, State::Running | State::Paused);
+        let open_since = inspect.detail().started.filter(|_| running);
+        for (at, channel, bytes) in std::mem::take(&mut window.assembly).finish().iter() {
+            if open_since.is_none_or(|started| at < started) {
+                window.cut.take(at, channel, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, batches: impl IntoIterator<Item = LineBatch>) {
+        for batch in batches {
+            if !batch.is_empty() {
+                // Where nobody listens any more this task is about to be dropped.
+                let _ = self.told.send(Ok(PageEvent::Lines(batch))).await;
+            }
+        }
+    }
+}
+
+fn request(tail: Tail, since: Option<Timestamp>) -> LogRequest {
+    LogRequest {
+        tail,
+        since,
+        follow: false,
+    }
+}
+
+/// What is kept of the lines before a border: the last ones, whose beginning is known in the end.
+struct Beginning {
+    want: usize,
+    batches: VecDeque<LineBatch>,
+    count: usize,
+    /// Older ones were let go.
+    cut: bool,
+}
+
+impl Beginning {
+    fn new(want: usize) -> Self {
+        Self {
+            want,
+            batches: VecDeque::new(),
+            count: 0,
+            cut: false,
+        }
+    }
+
+    fn push(&mut self, batches: impl IntoIterator<Item = LineBatch>) {
+        for batch in batches {
+            self.count += batch.len();
+            self.batches.push_back(batch);
+        }
+        while let Some(oldest) = self.batches.front()
+            && self.count - oldest.len() > self.want
+        {
+            self.count -= oldest.len();
+            self.batches.pop_front();
+            self.cut = true;
+        }
+    }
+
+    /// The lines, without those that may be cut or not all there.
+    fn lines(self, reached_start: bool) -> Vec<LineBatch> {
+        let lines = self.batches.iter().flat_map(LineBatch::iter);
+        let border = whole_after(lines.map(|(at, channel, _)| (at, channel)));
+        match border {
+            Some(border) if !reached_start => self
+                .batches
+                .iter()
+                .map(|batch| {
+                    let mut whole = LineBatch::default();
+                    whole.extend(batch.iter().filter(|(at, ..)| *at > border));
+                    whole
+                })
+                .collect(),
+            _ => self.batches.into(),
+        }
+    }
+}
+
+/// The lines of a piece among those of a window.
+struct Window {
+    assembly: Assembly,
+    cut: Cut,
+    /// Nothing that comes now belongs to the piece.
+    settled: bool,
+}
+
+impl Window {
+    fn new(after: Option<Timestamp>, before: Option<Timestamp>, limit: usize) -> Self {
+        Self {
+            assembly: Assembly::default(),
+            cut: Cut {
+                head: after.map(|after| Head {
+                    after,
+                    held: LineBatch::default(),
+                    first: None,
+                    border: Border::default(),
+                }),
+                before,
+                limit,
+                limited: false,
+                passed: false,
+                held: LineBatch::default(),
+                reach: before,
+                border: Border::default(),
+                ready: VecDeque::new(),
+            },
+            settled: false,
+        }
+    }
+
+    fn take(&mut self, records: &LineBatch) {
+        for (at, channel, bytes) in records.iter() {
+            let cut = &mut self.cut;
+            self.assembly
+                .push(at, channel, bytes, |at, channel, bytes| {
+                    cut.take(at, channel, bytes);
+                });
+            if self.cut.is_settled(self.assembly.pending()) {
+                self.settled = true;
+                return;
+            }
+        }
+    }
+
+    /// Nothing more comes.
+    fn close(&mut self) {
+        self.cut.close();
+    }
+
+    fn drain(&mut self) -> Vec<LineBatch> {
+        self.cut.ready.drain(..).collect()
+    }
+
+    fn end(&self, reached_start: bool) -> PageEvent {
+        PageEvent::End {
+            reached_start,
+            reached_before: !self.cut.limited,
+        }
+    }
+}
+
+/// Cuts a piece out of the lines of a log. At both ends it waits until no line out of order can
+/// come any more.
+struct Cut {
+    /// Until the piece's first lines are known.
+    head: Option<Head>,
+    before: Option<Timestamp>,
+    limit: usize,
+    /// `before` is where the limit was reached.
+    limited: bool,
+    /// A line behind `before` has come by.
+    passed: bool,
+    /// That line, and all that came after it.
+    held: LineBatch,
+    /// The latest time of which there may be lines in the piece.
+    reach: Option<Timestamp>,
+    border: Border,
+    ready: VecDeque<LineBatch>,
+}
+
+struct Head {
+    after: Timestamp,
+    /// All lines since a moment before `after`.
+    held: LineBatch,
+    /// Where in it the first line of the piece is.
+    first: Option<usize>,
+    border: Border,
+}
+
+/// How far each channel has come: within one, timestamps do not decrease.
+#[derive(Default)]
+struct Border {
+    out: Option<Timestamp>,
+    err: Option<Timestamp>,
+}
+
+impl Border {
+    fn pass(&mut self, at: Timestamp, channel: Channel) {
+        match channel {
+            Channel::Out => self.out = Some(at),
+            Channel::Err => self.err = Some(at),
+        }
+    }
+
+    /// Whether no line up to that time can come any more.
+    fn is_beyond(&self, reach: Timestamp) -> bool {
+        let far = later(reach);
+        let both = self.out.min(self.err).is_some_and(|at| at > reach);
+        both || self.out.max(self.err).is_some_and(|at| at > far)
+    }
+}
+
+impl Cut {
+    fn take(&mut self, at: Timestamp, channel: Channel, bytes: &[u8]) {
+        let Some(head) = &mut self.head else {
+            return self.take_on(at, channel, bytes);
+        };
+        if at < earlier(head.after) {
+            return;
+        }
+        if at >= head.after {
+            head.first.get_or_insert(head.held.len());
+        }
+        head.held.push(at, channel, bytes);
+        head.border.pass(at, channel);
+        if head.border.is_beyond(head.after) {
+            self.leave_head();
+        }
+    }
+
+    /// Lines before `after` belong to the piece where they, or others of their time, stand behind
+    /// its first line.
+    fn leave_head(&mut self) {
+        let Some(head) = self.head.take() else { return };
+        let Some(first) = head.first else { return };
+        let late: BTreeSet<Timestamp> = head
+            .held
+            .iter()
+            .skip(first)
+            .map(|(at, ..)| at)
+            .filter(|at| *at < head.after)
+            .collect();
+        for (at, channel, bytes) in head.held.iter() {
+            if at >= head.after || late.contains(&at) {
+                self.take_on(at, channel, bytes);
+            }
+        }
+    }
+
+    fn take_on(&mut self, at: Timestamp, channel: Channel, bytes: &[u8]) {
+        let beyond = self.before.is_some_and(|before| at > before);
+        self.border.pass(at, channel);
+        if !self.passed && !beyond {
+            self.give(at, channel, bytes);
+            return;
+        }
+        if self.passed && !beyond {
+            // Whatever stands before it is in the piece.
+            let reach = self.held.iter().map(|(at, ..)| at).max();
+            self.reach = self.reach.max(reach);
+        }
+        self.passed = true;
+        self.held.push(at, channel, bytes);
+    }
+
+    fn give(&mut self, at: Timestamp, channel: Channel, bytes: &[u8]) {
+        let full = self.ready.back().is_none_or(|batch| {
+            batch.len() >= BATCH_LINES || batch.bytes() + bytes.len() > BATCH_BYTES
+        });
+        if full {
+            self.ready.push_back(LineBatch::default());
+        }
+        if let Some(batch) = self.ready.back_mut() {
+            batch.push(at, channel, bytes);
+        }
+        self.limit = self.limit.saturating_sub(bytes.len());
+        if self.limit == 0 && !self.limited && self.before.is_none_or(|before| at < before) {
+            self.limited = true;
+            self.before = Some(at);
+            self.reach = self.before;
+        }
+    }
+
+    /// Whether all of the piece has come by. A line of which a part is `pending` has not.
+    fn is_settled(&self, pending: Option<Timestamp>) -> bool {
+        self.passed
+            && self.reach.is_some_and(|reach| {
+                self.border.is_beyond(reach) && pending.is_none_or(|pending| pending > reach)
+            })
+    }
+
+    fn close(&mut self) {
+        self.leave_head();
+        let Some(before) = self.before else { return };
+        let held = std::mem::take(&mut self.held);
+        let last = held.iter().rposition(|(at, ..)| at <= before);
+        let Some(last) = last else { return };
+        let early: BTreeSet<Timestamp> = held.iter().take(last).map(|(at, ..)| at).collect();
+        for (at, channel, bytes) in held.iter() {
+            if at <= before || early.contains(&at) {
+                self.give(at, channel, bytes);
+            }
+        }
+    }
+}
