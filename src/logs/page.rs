@@ -45,8 +45,8 @@ pub enum Piece {
         /// The records from there to the end of the log, as far as is known. A line takes one for
         /// every 16 KiB that it has begun.
         records_after: u64,
-        /// About how many lines. There may be some more or fewer, and always one where there is
-        /// one.
+        /// About how many lines. There may be more or fewer, and there are some older than `before`
+        /// if the log has any.
         want: u32,
     },
     /// Everything from the log's beginning to the lines of the time `before`.
@@ -56,7 +56,7 @@ pub enum Piece {
         after: Timestamp,
         /// To the lines of that time; `None`: to the present end.
         before: Option<Timestamp>,
-        /// The first timestamp that makes it that many bytes or more is the last.
+        /// The first timestamp behind `after` that makes it that many bytes or more is the last.
         limit: usize,
     },
 }
@@ -104,12 +104,14 @@ pub(super) fn whole_after(
 ) -> Option<Timestamp> {
     let mut lines = lines.into_iter();
     let (begin, first) = lines.next()?;
+    // The first may be the end of a line that was begun long ago.
+    let mut second = None;
     for (at, channel) in lines {
         if channel != first {
             // Its own first lines may be cut as well.
             return Some(begin.max(at));
         }
-        if at > later(begin) {
+        if at != begin && at > later(*second.get_or_insert(at)) {
             break;
         }
     }
@@ -204,7 +206,11 @@ impl Reader {
             let whole = self.collect(tail, &mut window, &mut beginning).await?;
             let reached_start = whole && !beginning.cut;
             let lines = beginning.lines(reached_start);
-            if lines.iter().all(LineBatch::is_empty) && !reached_start {
+            let found = lines
+                .iter()
+                .flat_map(LineBatch::iter)
+                .any(|(at, ..)| at < before);
+            if !found && !reached_start {
                 enlarged += 1;
                 continue;
             }
@@ -355,9 +361,11 @@ impl Window {
                     first: None,
                     border: Border::default(),
                 }),
+                after,
                 before,
                 limit,
                 limited: false,
+                newest: None,
                 passed: false,
                 held: LineBatch::default(),
                 reach: before,
@@ -404,10 +412,13 @@ impl Window {
 struct Cut {
     /// Until the piece's first lines are known.
     head: Option<Head>,
+    after: Option<Timestamp>,
     before: Option<Timestamp>,
     limit: usize,
     /// `before` is where the limit was reached.
     limited: bool,
+    /// The latest timestamp of the piece so far.
+    newest: Option<Timestamp>,
     /// A line behind `before` has come by.
     passed: bool,
     /// That line, and all that came after it.
@@ -514,10 +525,12 @@ impl Cut {
             batch.push(at, channel, bytes);
         }
         self.limit = self.limit.saturating_sub(bytes.len());
-        if self.limit == 0 && !self.limited && self.before.is_none_or(|before| at < before) {
+        self.newest = self.newest.max(Some(at));
+        let within = self.newest > self.after && self.before.is_none_or(|before| at < before);
+        if self.limit == 0 && !self.limited && within {
             self.limited = true;
-            self.before = Some(at);
-            self.reach = self.before;
+            self.before = self.newest;
+            self.reach = self.newest;
         }
     }
 
@@ -540,6 +553,394 @@ impl Cut {
             if at <= before || early.contains(&at) {
                 self.give(at, channel, bytes);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::line::{Line, Part};
+    use crate::engine::fake::{Call, FakeContainer, FakeEngine};
+    use proptest::prelude::*;
+
+    /// A log's time, in steps of 20 ms. Those of the two channels are never the same.
+    fn at(step: i64, channel: Channel) -> Timestamp {
+        let own = i64::from(channel == Channel::Err);
+        let nanoseconds = 1_700_000_000_000_000_000 + i128::from(step * 20_000_000 + own);
+        Timestamp::from_nanosecond(nanoseconds).unwrap()
+    }
+
+    fn part(step: i64, channel: Channel, text: &str) -> Part {
+        Part {
+            at: at(step, channel),
+            channel,
+            bytes: text.as_bytes().to_vec(),
+        }
+    }
+
+    fn engine(parts: &[Part]) -> (FakeEngine, ContainerId) {
+        let engine = FakeEngine::new();
+        let id = engine.run(FakeContainer::new("a"));
+        engine.record(&id, parts.to_vec());
+        engine.die(&id, 0);
+        (engine, id)
+    }
+
+    fn assembled(parts: &[Part]) -> Vec<Line> {
+        let mut assembly = Assembly::default();
+        let mut lines = LineBatch::default();
+        for part in parts {
+            assembly.push(part.at, part.channel, &part.bytes, |at, channel, bytes| {
+                lines.push(at, channel, bytes);
+            });
+        }
+        lines.extend(assembly.finish().iter());
+        lines.lines().collect()
+    }
+
+    struct Read {
+        lines: Vec<Line>,
+        reached_start: bool,
+        reached_before: bool,
+    }
+
+    async fn read(engine: &FakeEngine, id: &ContainerId, piece: Piece) -> Read {
+        let mut events = Box::pin(page(Arc::new(engine.clone()), id.clone(), piece));
+        let mut lines = Vec::new();
+        while let Some(event) = events.next().await {
+            match event.unwrap() {
+                PageEvent::Lines(batch) => lines.extend(batch.lines()),
+                PageEvent::End {
+                    reached_start,
+                    reached_before,
+                } => {
+                    assert_eq!(events.next().await, None);
+                    return Read {
+                        lines,
+                        reached_start,
+                        reached_before,
+                    };
+                }
+            }
+        }
+        panic!("there was no end");
+    }
+
+    fn texts(lines: &[Line]) -> Vec<String> {
+        let text = |line: &Line| String::from_utf8(line.bytes.to_vec()).unwrap();
+        lines.iter().map(text).collect()
+    }
+
+    fn backward(before: Timestamp, records_after: u64, want: u32) -> Piece {
+        Piece::Backward {
+            before,
+            records_after,
+            want,
+        }
+    }
+
+    /// `count` lines on one channel, called by their numbers, which are their steps too.
+    fn numbered(count: i64) -> Vec<Part> {
+        (0..count)
+            .map(|number| part(number, Channel::Out, &format!("{number}\n")))
+            .collect()
+    }
+
+    fn numbers(range: std::ops::RangeInclusive<i64>) -> Vec<String> {
+        range.map(|number| number.to_string()).collect()
+    }
+
+    fn tails(engine: &FakeEngine) -> Vec<Tail> {
+        let calls = engine.calls();
+        let tail = |call: &Call| match call {
+            Call::Logs(_, request) => Some(request.tail),
+            _ => None,
+        };
+        calls.iter().filter_map(tail).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_stands_right_before_what_is_there() {
+        let (engine, id) = engine(&numbered(1000));
+        let piece = backward(at(900, Channel::Out), 100, 50);
+        let read = read(&engine, &id, piece).await;
+        // The first line of the window may be the end of one.
+        assert_eq!(texts(&read.lines), numbers(851..=900));
+        assert!(!read.reached_start && read.reached_before);
+        assert_eq!(tails(&engine), [Tail::Last(150)]);
+    }
+
+    #[tokio::test]
+    async fn the_beginning_is_told() {
+        let (engine, id) = engine(&numbered(20));
+        let read = read(&engine, &id, backward(at(10, Channel::Out), 10, 50)).await;
+        assert_eq!(texts(&read.lines), numbers(0..=10));
+        assert!(read.reached_start);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_has_grown_is_looked_at_further_back() {
+        let (engine, id) = engine(&numbered(1000));
+        let read = read(&engine, &id, backward(at(500, Channel::Out), 10, 90)).await;
+        assert_eq!(
+            tails(&engine),
+            [Tail::Last(100), Tail::Last(400), Tail::Last(1600)]
+        );
+        // Not all of what the window has to have.
+        assert_eq!(read.lines.last().unwrap().at, at(500, Channel::Out));
+        assert_eq!(texts(&read.lines), numbers(0..=500));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_longer_than_the_window_is_read_whole() {
+        let mut parts = vec![part(0, Channel::Out, "first\n")];
+        parts.extend((0..500).map(|_| part(1, Channel::Out, "x")));
+        parts.push(part(1, Channel::Out, "\n"));
+        parts.push(part(2, Channel::Out, "last\n"));
+        let (engine, id) = engine(&parts);
+        let read = read(&engine, &id, backward(at(2, Channel::Out), 1, 1)).await;
+        assert_eq!(read.lines.last().unwrap().bytes[..], *b"last");
+        assert_eq!(read.lines[read.lines.len() - 2].bytes.len(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_whole_log_ends_where_it_is_known() {
+        let (engine, id) = engine(&numbered(5000));
+        let before = at(3000, Channel::Out);
+        let read = read(&engine, &id, Piece::Whole { before }).await;
+        assert_eq!(texts(&read.lines), numbers(0..=3000));
+        assert!(read.reached_start && read.reached_before);
+    }
+
+    #[tokio::test]
+    async fn forward_is_up_to_what_is_there_or_to_the_end_or_to_a_limit() {
+        let (engine, id) = engine(&numbered(1000));
+        let piece = |before, limit| Piece::Forward {
+            after: at(100, Channel::Out),
+            before,
+            limit,
+        };
+        let to = piece(Some(at(200, Channel::Out)), usize::MAX);
+        let part = read(&engine, &id, to).await;
+        assert_eq!(texts(&part.lines), numbers(100..=200));
+        assert!(!part.reached_start && part.reached_before);
+        let all = read(&engine, &id, piece(None, usize::MAX)).await;
+        assert_eq!(texts(&all.lines), numbers(100..=999));
+        assert!(all.reached_before);
+        let some = read(&engine, &id, piece(None, 30)).await;
+        assert_eq!(texts(&some.lines), numbers(100..=109));
+        assert!(!some.reached_before);
+    }
+
+    #[tokio::test]
+    async fn what_was_rotated_away_is_not_waited_for() {
+        let (engine, id) = engine(&numbered(1000));
+        engine.rotate(&id, 600);
+        let some = read(&engine, &id, backward(at(700, Channel::Out), 300, 500)).await;
+        assert_eq!(texts(&some.lines), numbers(600..=700));
+        assert!(some.reached_start);
+        let none = read(&engine, &id, backward(at(500, Channel::Out), 300, 500)).await;
+        assert_eq!(texts(&none.lines), [""; 0]);
+        assert!(none.reached_start);
+        let before = at(500, Channel::Out);
+        let none = read(&engine, &id, Piece::Whole { before }).await;
+        assert_eq!(texts(&none.lines), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_being_written_is_not_cut() {
+        let engine = FakeEngine::new();
+        let id = engine.run(FakeContainer::new("a"));
+        engine.line(&id, "whole");
+        engine.write(&id, Channel::Out, b"being writ");
+        let piece = Piece::Whole {
+            before: engine.now(),
+        };
+        assert_eq!(texts(&read(&engine, &id, piece).await.lines), ["whole"]);
+        // Nothing is added to what an earlier run left.
+        engine.restart(&id, 1);
+        let all = read(&engine, &id, piece).await;
+        assert_eq!(texts(&all.lines), ["whole", "being writ"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_the_last_item() {
+        let (engine, id) = engine(&numbered(10));
+        engine.destroy(&id);
+        let piece = backward(at(5, Channel::Out), 5, 5);
+        let events: Vec<_> = page(Arc::new(engine), id, piece).collect().await;
+        assert_eq!(events.len(), 1);
+        assert!(events[0].is_err());
+    }
+
+    /// A log as an engine keeps it: timestamps never decrease within a channel, and equal ones are
+    /// adjacent there; across channels they are out of order by up to 60 ms. Long lines come in
+    /// parts, with one of the other channel between them.
+    fn logs() -> impl Strategy<Value = Vec<Part>> {
+        let step = (
+            any::<bool>(),
+            0_i64..3,
+            0_i64..=3,
+            1_usize..=3,
+            any::<bool>(),
+        );
+        proptest::collection::vec(step, 1..60).prop_map(|steps| {
+            let mut parts: Vec<Part> = Vec::new();
+            let mut late: Option<Part> = None;
+            let mut tick = 100;
+            let mut newest = [0, 0];
+            for (number, (to_err, step, behind, pieces, apart)) in steps.into_iter().enumerate() {
+                let (channel, index) = match to_err {
+                    true => (Channel::Err, 1),
+                    false => (Channel::Out, 0),
+                };
+                if late.as_ref().is_some_and(|late| late.channel == channel) {
+                    parts.extend(late.take());
+                }
+                tick += step;
+                newest[index] = newest[index].max(tick - behind);
+                for piece in 1..pieces {
+                    parts.push(part(newest[index], channel, &format!("{number}.{piece} ")));
+                }
+                let last = part(newest[index], channel, &format!("{number}\n"));
+                if apart && pieces > 1 && late.is_none() {
+                    late = Some(last);
+                } else {
+                    parts.push(last);
+                    parts.extend(late.take());
+                }
+            }
+            parts.extend(late);
+            parts
+        })
+    }
+
+    /// What a reader holds: each line by its time and its number among those of that time.
+    #[derive(Default)]
+    struct Held(std::collections::BTreeMap<(Timestamp, usize), Line>);
+
+    impl Held {
+        fn take(&mut self, lines: &[Line]) {
+            let mut count = std::collections::BTreeMap::new();
+            for line in lines {
+                let number = count.entry(line.at).or_insert(0);
+                self.0.insert((line.at, *number), line.clone());
+                *number += 1;
+            }
+        }
+    }
+
+    /// Whether these lines stand in the log in this order, all or none of each timestamp.
+    fn check(read: &Read, log: &[Line]) -> Result<(), TestCaseError> {
+        let mut rest = log.iter();
+        for line in &read.lines {
+            prop_assert!(rest.any(|known| known == line), "out of order: {:?}", line);
+        }
+        for line in &read.lines {
+            let of = |lines: &[Line]| lines.iter().filter(|other| other.at == line.at).count();
+            prop_assert_eq!(of(&read.lines), of(log), "torn: {:?}", line);
+        }
+        Ok(())
+    }
+
+    fn missing(read: &Read, log: &[Line], from: Timestamp, to: Timestamp) -> Vec<Line> {
+        let wanted = log.iter().filter(|line| (from..=to).contains(&line.at));
+        wanted
+            .filter(|line| !read.lines.contains(line))
+            .cloned()
+            .collect()
+    }
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn pages_back_to_the_beginning_are_the_log(
+            log in logs(),
+            steps in proptest::collection::vec((1_u32..12, -5_i64..5), 1..8),
+        ) {
+            let all = assembled(&log);
+            let (engine, id) = engine(&log);
+            now(async {
+                let mut held = Held::default();
+                let mut before = all.iter().map(|line| line.at).max().unwrap();
+                let mut steps = steps.iter().cycle();
+                for _ in 0..200 {
+                    let &(want, error) = steps.next().unwrap();
+                    let after = log.iter().filter(|part| part.at > before).count();
+                    let records = u64::try_from(after as i64 + error).unwrap_or(0);
+                    let read = read(&engine, &id, backward(before, records, want)).await;
+                    check(&read, &all)?;
+                    held.take(&read.lines);
+                    if read.reached_start {
+                        let mut known = Held::default();
+                        known.take(&all);
+                        prop_assert_eq!(held.0, known.0);
+                        return Ok(());
+                    }
+                    let oldest = held.0.first_key_value().unwrap().0.0;
+                    prop_assert!(oldest < before);
+                    before = oldest;
+                }
+                prop_assert!(false, "the beginning is never reached");
+                Ok(())
+            })?;
+        }
+
+        #[test]
+        fn a_piece_has_every_line_between_its_ends(
+            log in logs(), from in 0_usize..60, to in 0_usize..60, limit in 1_usize..40,
+        ) {
+            let all = assembled(&log);
+            let (engine, id) = engine(&log);
+            let time = |index: usize| all[index % all.len()].at;
+            let (from, to) = (time(from).min(time(to)), time(from).max(time(to)));
+            let newest = all.iter().map(|line| line.at).max().unwrap();
+            now(async {
+                let whole = read(&engine, &id, Piece::Whole { before: to }).await;
+                check(&whole, &all)?;
+                prop_assert_eq!(missing(&whole, &all, Timestamp::MIN, to), []);
+                for before in [Some(to), None] {
+                    let piece = Piece::Forward { after: from, before, limit: usize::MAX };
+                    let forward = read(&engine, &id, piece).await;
+                    check(&forward, &all)?;
+                    prop_assert!(forward.reached_before);
+                    let end = before.unwrap_or(newest);
+                    prop_assert_eq!(missing(&forward, &all, from, end), []);
+                    let piece = Piece::Forward { after: from, before, limit };
+                    let limited = read(&engine, &id, piece).await;
+                    check(&limited, &all)?;
+                    if !limited.reached_before {
+                        let bytes: usize = limited.lines.iter().map(|line| line.bytes.len()).sum();
+                        prop_assert!(bytes >= limit);
+                    }
+                }
+                // Limited pieces, one after the other, are the log too.
+                let mut held = Held::default();
+                let mut after = all.iter().map(|line| line.at).min().unwrap();
+                loop {
+                    let piece = Piece::Forward { after, before: None, limit };
+                    let forward = read(&engine, &id, piece).await;
+                    held.take(&forward.lines);
+                    if forward.reached_before {
+                        break;
+                    }
+                    let newest = held.0.last_key_value().unwrap().0.0;
+                    prop_assert!(newest > after);
+                    after = newest;
+                }
+                let mut known = Held::default();
+                known.take(&all);
+                prop_assert_eq!(held.0, known.0);
+                Ok(())
+            })?;
         }
     }
 }
