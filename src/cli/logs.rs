@@ -20,7 +20,9 @@ use crate::domain::link::Link;
 use crate::domain::replay::parse_duration;
 use crate::domain::scope::Scope;
 use crate::engine::{Tail, list_any};
-use crate::logs::{FollowInput, FollowOptions, LogEvent, REORDER_WINDOW, dump, follow, reorder};
+use crate::logs::{
+    FollowInput, FollowOptions, LogEvent, REORDER_WINDOW, dump, follow, reorder, singly,
+};
 use crate::report::{Paint, Palette, json_line};
 use crate::text::ansi::to_ansi;
 use crate::text::sanitize::{sanitize, sanitize_plain};
@@ -33,6 +35,7 @@ mod sieve;
 pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result<Ended, Failure> {
     let wanted = FollowOptions {
         tail: tail(&args.tail)?,
+        whole_groups: false,
         since: args.since.as_deref().map(since).transpose()?,
         follow: args.follow,
     };
@@ -94,7 +97,7 @@ async fn follow_all(
         WatchOptions::default()
     ));
     let followed = follow(context.engine.clone(), received, wanted);
-    let mut events = std::pin::pin!(reorder(followed, REORDER_WINDOW));
+    let mut events = std::pin::pin!(reorder(singly(followed), REORDER_WINDOW));
     // One queue, so that the follower can be told things while it waits for us to take its lines.
     let mut pending: VecDeque<FollowInput> = VecDeque::new();
     let mut chosen = Chosen::default();
@@ -448,6 +451,10 @@ fn words(mark: &Mark) -> String {
         Mark::Removed => "removed".to_owned(),
         Mark::Interrupted { cause } => format!("interrupted: {}", sanitize_plain(cause)),
         Mark::Resumed => "resumed".to_owned(),
+        Mark::Gap { from, to } => {
+            let span = to.duration_since(*from).as_secs_f64();
+            format!("{span:.1} s of the log were rotated away before they were read")
+        }
         Mark::Unreadable { cause } => format!("cannot be read: {}", sanitize_plain(cause)),
     }
 }

@@ -24,7 +24,7 @@ use self::transport::Transport;
 use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
-use crate::domain::line::Part;
+use crate::domain::line::PartBatch;
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
@@ -87,7 +87,7 @@ impl Engine for DockerEngine {
         events::subscribe(self).boxed()
     }
 
-    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<Part> {
+    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<PartBatch> {
         logs::read(self, id, request)
     }
 

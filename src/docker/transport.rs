@@ -5,8 +5,11 @@
 //! socket and a refused one together, and bounds time by whole seconds.
 
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -77,6 +80,24 @@ impl Transport {
         self.send(request).await
     }
 
+    /// Like [`Self::get`], for an answer that comes in many small pieces.
+    pub(super) async fn stream(&self, path_and_query: &str) -> Result<Pieces, Error> {
+        let request = Request::get(path_and_query).body(Empty::<Bytes>::new())?;
+        let answer = async {
+            match &*self.endpoint {
+                Endpoint::Unix(path) => pieces(UnixStream::connect(path).await?, request).await,
+                Endpoint::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    pieces(stream, request).await
+                }
+            }
+        };
+        tokio::time::timeout(self.limit, answer)
+            .await
+            .unwrap_or(Err(Error::RequestTimeoutError))
+    }
+
     async fn send<B>(&self, request: Request<B>) -> Result<Response<Incoming>, Error>
     where
         B: Body + Send + 'static,
@@ -123,6 +144,69 @@ async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Er
     })
 }
 
+/// The body of an answer together with its connection. Whoever reads the one drives the other: a
+/// task between the two would be woken for every piece.
+pub(super) struct Pieces {
+    body: Incoming,
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end of the answer. Nothing is lost where the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        loop {
+            let mut found = Pin::new(&mut self.body).poll_frame(context);
+            if found.is_pending()
+                && let Some(connection) = &mut self.connection
+            {
+                // A failure of the connection is the body's as well.
+                if connection.as_mut().poll(context).is_ready() {
+                    self.connection = None;
+                }
+                found = Pin::new(&mut self.body).poll_frame(context);
+            }
+            match ready!(found) {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+async fn pieces<S>(stream: S, mut request: Request<Empty<Bytes>>) -> Result<Pieces, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection);
+    direct(&mut request)?;
+    let mut driven = true;
+    let mut answer = std::pin::pin!(async { accepted(sender.send_request(request).await?).await });
+    let response = loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => break answer?,
+            _ = &mut connection, if driven => driven = false,
+        }
+    };
+    Ok(Pieces {
+        body: response.into_body(),
+        connection: driven.then_some(connection),
+    })
+}
+
 async fn exchange<S, B>(stream: S, mut request: Request<B>) -> Result<Response<Incoming>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -137,6 +221,12 @@ where
             tracing::debug!(%error, "the connection to the engine ended");
         }
     });
+    direct(&mut request)?;
+    Ok(sender.send_request(request).await?)
+}
+
+/// Names what is asked for as a server expects it, without the server.
+fn direct<B>(request: &mut Request<B>) -> Result<(), Error> {
     if let Some(path) = request.uri().path_and_query() {
         *request.uri_mut() = path
             .as_str()
@@ -146,5 +236,5 @@ where
     request
         .headers_mut()
         .insert(HOST, HeaderValue::from_static("engine"));
-    Ok(sender.send_request(request).await?)
+    Ok(())
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::fake::Step;
-use super::{Engine, ErrorKind, LogRequest, Removal, Stream, Tail};
+use super::{Engine, ErrorKind, LogRequest, Removal, Stream, Tail, parts};
 use crate::domain::container::State;
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
@@ -174,13 +174,13 @@ fn waiting() -> Spec {
 /// has not come to anything yet does not hear that it is asked to stop.
 async fn start_up(world: &impl World, id: &ContainerId) {
     world.start(id).await;
-    let mut parts = world.engine().logs(id, following());
+    let mut parts = parts(world.engine().logs(id, following()));
     bounded(parts.next()).await.unwrap().unwrap();
 }
 
 async fn read(world: &impl World, id: &ContainerId, request: LogRequest) -> Vec<Part> {
-    let parts = world.engine().logs(id, request);
-    bounded(parts.try_collect()).await.unwrap()
+    let log = parts(world.engine().logs(id, request));
+    bounded(log.try_collect()).await.unwrap()
 }
 
 fn once(tail: Tail) -> LogRequest {
@@ -383,7 +383,7 @@ pub async fn a_followed_log_ends_with_the_container(world: &impl World) {
     ];
     let id = world.create(Spec::script(script)).await;
     world.start(&id).await;
-    let mut parts = engine.logs(&id, following());
+    let mut parts = parts(engine.logs(&id, following()));
     let first = bounded(parts.next()).await.unwrap().unwrap();
     assert_eq!(first.bytes, b"ready\n");
     bounded(engine.stop(&id, Duration::from_secs(30)))
@@ -478,7 +478,8 @@ pub async fn the_log_of_what_is_gone_is_not_found(world: &impl World) {
     let engine = world.engine();
     engine.remove_container(&id).await.unwrap();
     for request in [once(Tail::All), following()] {
-        let answer: Result<Vec<Part>, _> = bounded(engine.logs(&id, request).try_collect()).await;
+        let answer: Result<Vec<Part>, _> =
+            bounded(parts(engine.logs(&id, request)).try_collect()).await;
         assert_eq!(answer.unwrap_err().kind, ErrorKind::NotFound);
     }
 }

@@ -22,13 +22,15 @@ use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
-use crate::domain::line::{Channel, Part};
+use crate::domain::line::{Channel, Part, PartBatch};
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
 
 /// The longest part of a line, as real engines cut it.
 const PART: usize = 16 * 1024;
+/// Parts that come at once: small, so that every border falls between two batches in some test.
+const TOGETHER: usize = 3;
 /// What a hanging call takes before it is given up.
 const LIMIT: Duration = Duration::from_secs(10);
 /// 2026-01-01T00:00:00Z: where every fake clock starts.
@@ -246,7 +248,12 @@ struct Entry {
     spec: FakeContainer,
     container: Container,
     detail: Detail,
+    /// What is left of it.
     log: Vec<Part>,
+    /// How much of it was rotated away.
+    dropped: usize,
+    /// Log streams from before the last of them are stalled.
+    stalls: u32,
     /// What the script has still to do in this run.
     todo: VecDeque<Step>,
     /// Where in the log each run ended that is over.
@@ -378,6 +385,35 @@ impl FakeEngine {
     /// [`Self::write`] of a line to the standard output.
     pub fn line(&self, id: &ContainerId, text: &str) {
         self.write(id, Channel::Out, format!("{text}\n").as_bytes());
+    }
+
+    /// Appends parts to a container's log as they are, at times of their own.
+    pub fn record(&self, id: &ContainerId, parts: impl IntoIterator<Item = Part>) {
+        self.change(|world| {
+            if let Some(entry) = world.entry_mut(id) {
+                entry.log.extend(parts);
+            }
+        });
+    }
+
+    /// Drops that many of the oldest parts of a container's log.
+    pub fn rotate(&self, id: &ContainerId, parts: usize) {
+        self.change(|world| {
+            if let Some(entry) = world.entry_mut(id) {
+                let parts = parts.min(entry.log.len());
+                entry.log.drain(..parts);
+                entry.dropped += parts;
+            }
+        });
+    }
+
+    /// Streams of a container's log that are open now say nothing more, and do not end.
+    pub fn stall(&self, id: &ContainerId) {
+        self.change(|world| {
+            if let Some(entry) = world.entry_mut(id) {
+                entry.stalls += 1;
+            }
+        });
     }
 
     /// Offers a sample to those who read the container's statistics.
@@ -709,6 +745,8 @@ impl World {
             container,
             detail,
             log: Vec::new(),
+            dropped: 0,
+            stalls: 0,
             todo: VecDeque::new(),
             ends: Vec::new(),
             samples: Vec::new(),
@@ -766,7 +804,7 @@ impl World {
         entry.todo.clear();
         let last = entry.log.last();
         entry.ends.push(RunEnd {
-            records: entry.log.len(),
+            records: entry.dropped + entry.log.len(),
             torn: last.is_some_and(|part| part.bytes.last() != Some(&b'\n')),
         });
         entry.refresh();
@@ -857,7 +895,9 @@ impl Entry {
 struct Reading {
     id: ContainerId,
     request: LogRequest,
+    /// The number of a part, counted from the log's very beginning.
     next: usize,
+    stalls: u32,
     /// The run that is followed, by number.
     run: Option<usize>,
 }
@@ -876,31 +916,43 @@ impl Reading {
             // Records are counted, and a long line has several.
             Tail::Last(records) => entry.log.len().saturating_sub(records as usize),
         };
+        let next = entry.dropped + next;
         Ok(Self {
             id: id.clone(),
             request,
             next,
+            stalls: entry.stalls,
             run: (request.follow && entry.container.state.is_alive()).then_some(entry.ends.len()),
         })
     }
 
-    fn next(&mut self, world: &World) -> Found<Part> {
+    fn next(&mut self, world: &World) -> Found<PartBatch> {
         let mut entries = world.containers.iter().chain(&world.removed);
         let Some(entry) = entries.find(|entry| entry.container.id == self.id) else {
             return Found::End;
         };
+        if self.stalls < entry.stalls {
+            return Found::Later;
+        }
         let end = self.run.and_then(|run| entry.ends.get(run));
         // Real engines lose the unterminated last line of a followed log in about half of the
         // cases; the fake loses it always.
-        let readable = end.map_or(entry.log.len(), |end| end.records - usize::from(end.torn));
+        let written = entry.dropped + entry.log.len();
+        let readable = end.map_or(written, |end| end.records - usize::from(end.torn));
+        let mut batch = PartBatch::default();
+        self.next = self.next.max(entry.dropped);
         while self.next < readable
-            && let Some(part) = entry.log.get(self.next)
+            && batch.len() < TOGETHER
+            && let Some(part) = entry.log.get(self.next - entry.dropped)
         {
             self.next += 1;
             let since = self.request.since.map(Timestamp::as_second);
             if since.is_none_or(|since| part.at.as_second() >= since) {
-                return Found::Item(part.clone());
+                batch.push(part.at, part.channel, &part.bytes);
             }
+        }
+        if !batch.is_empty() {
+            return Found::Item(batch);
         }
         if self.run.is_some() && end.is_none() {
             Found::Later
@@ -950,7 +1002,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<Part> {
+    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<PartBatch> {
         let call = Call::Logs(id.clone(), request);
         let id = id.clone();
         self.stream(

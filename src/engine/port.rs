@@ -12,7 +12,7 @@ use crate::domain::container::{Container, Detail};
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
-use crate::domain::line::Part;
+use crate::domain::line::PartBatch;
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
@@ -40,8 +40,9 @@ pub trait Engine: Send + Sync + 'static {
     /// is listed afterwards misses nothing. Health checks' own processes are not reported.
     fn events(&self) -> BoxFuture<'_, Result<Stream<EngineEvent>>>;
 
-    /// A container's log in the order in which the engine keeps it.
-    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<Part>;
+    /// A container's log in the order in which the engine keeps it. What is there already may come
+    /// in large batches; a followed one gives each line within a few milliseconds.
+    fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<PartBatch>;
 
     /// Samples of a running container, about one a second, until it ends.
     fn stats(&self, id: &ContainerId) -> Stream<Sample>;

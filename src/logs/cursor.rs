@@ -18,7 +18,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::line::{Channel, Line};
+use crate::domain::line::Channel;
 use crate::engine::{LogRequest, Tail};
 
 /// The windows of a resume, in records (a long line takes several). A thousand take the engine
@@ -52,20 +52,21 @@ impl Cursor {
     }
 
     /// Counts a line as read.
-    pub fn advance(&mut self, line: &Line) {
-        let position = self.position_mut(line.channel);
+    pub fn advance(&mut self, at: Timestamp, channel: Channel) {
+        let position = self.position_mut(channel);
         match position {
-            Some(position) if position.at == line.at => {
+            Some(position) if position.at == at => {
                 position.lines = position.lines.saturating_add(1);
             }
-            _ => {
-                *position = Some(Position {
-                    at: line.at,
-                    lines: 1,
-                });
-            }
+            _ => *position = Some(Position { at, lines: 1 }),
         }
-        self.last = Some(line.channel);
+        self.last = Some(channel);
+    }
+
+    /// The latest timestamp that was read.
+    pub fn newest(&self) -> Option<Timestamp> {
+        let out = self.out.map(|position| position.at);
+        out.max(self.err.map(|position| position.at))
     }
 
     /// The windows to ask for, one after the other while they turn out too short. `None` after
@@ -113,6 +114,11 @@ pub enum Verdict {
     /// It was read before.
     Known,
     New,
+    /// It is new, and what stood between it and the last line that was read, which was of that
+    /// time, is there no more.
+    NewBehindGap {
+        last: Timestamp,
+    },
     /// Whether it is new cannot be told, or others before it may be missing: read a larger
     /// window instead.
     TooShort,
@@ -126,6 +132,8 @@ pub struct Resume {
     reaches_back: bool,
     /// The last line that was read has come by.
     passed: bool,
+    /// The window has a line that was read before, or a new one that was told from those.
+    connected: bool,
     out: Progress,
     err: Progress,
 }
@@ -146,13 +154,31 @@ impl Resume {
             from: from.clone(),
             reaches_back: from.is_empty() || request.tail == Tail::All,
             passed: false,
+            connected: from.is_empty(),
             out: Progress::default(),
             err: Progress::default(),
         }
     }
 
-    pub fn judge(&mut self, line: &Line) -> Verdict {
-        let channel = line.channel;
+    pub fn judge(&mut self, at: Timestamp, channel: Channel) -> Verdict {
+        let verdict = self.compare(at, channel);
+        match verdict {
+            Verdict::New if !self.connected => {
+                self.connected = true;
+                match self.from.newest() {
+                    Some(last) => Verdict::NewBehindGap { last },
+                    None => verdict,
+                }
+            }
+            Verdict::Known => {
+                self.connected = true;
+                verdict
+            }
+            _ => verdict,
+        }
+    }
+
+    fn compare(&mut self, at: Timestamp, channel: Channel) -> Verdict {
         let last = self.from.last_at();
         let position = self.from.position(channel);
         let progress = match channel {
@@ -161,11 +187,11 @@ impl Resume {
         };
         if !progress.beyond {
             match position {
-                Some(position) if line.at < position.at => {
+                Some(position) if at < position.at => {
                     self.reaches_back = true;
                     return Verdict::Known;
                 }
-                Some(position) if line.at == position.at && progress.seen < position.lines => {
+                Some(position) if at == position.at && progress.seen < position.lines => {
                     if !self.reaches_back {
                         // Others of this timestamp may lie before the window.
                         return Verdict::TooShort;
@@ -177,10 +203,10 @@ impl Resume {
                 }
                 // The channel had not been heard of when reading stopped: what it wrote before
                 // that lies before the very first window.
-                None if !self.passed && last.is_some_and(|last| line.at <= last) => {
+                None if !self.passed && last.is_some_and(|last| at <= last) => {
                     let long_before = last
                         .and_then(|last| last.checked_sub(DISORDER).ok())
-                        .is_some_and(|before| line.at < before);
+                        .is_some_and(|before| at < before);
                     self.reaches_back |= long_before;
                     return match self.reaches_back {
                         true => Verdict::Known,
@@ -202,6 +228,7 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::line::Line;
     use proptest::prelude::*;
 
     fn at(tick: i64) -> Timestamp {
@@ -218,7 +245,9 @@ mod tests {
 
     fn read(lines: &[Line]) -> Cursor {
         let mut cursor = Cursor::default();
-        lines.iter().for_each(|line| cursor.advance(line));
+        lines
+            .iter()
+            .for_each(|line| cursor.advance(line.at, line.channel));
         cursor
     }
 
@@ -235,9 +264,9 @@ mod tests {
         let mut resume = Resume::new(cursor, &window(tail));
         let mut new = Vec::new();
         for line in lines {
-            match resume.judge(line) {
+            match resume.judge(line.at, line.channel) {
                 Verdict::Known => {}
-                Verdict::New => new.push(line.clone()),
+                Verdict::New | Verdict::NewBehindGap { .. } => new.push(line.clone()),
                 Verdict::TooShort => return None,
             }
         }
@@ -272,6 +301,25 @@ mod tests {
             log[4..].to_vec(),
             "what lies between was rotated away"
         );
+    }
+
+    #[test]
+    fn a_gap_is_told_once_and_only_where_there_is_one() {
+        let log: Vec<Line> = (0..6)
+            .map(|number| line(Channel::Out, number, number as usize))
+            .collect();
+        let verdicts = |lines: &[Line]| -> Vec<Verdict> {
+            let mut resume = Resume::new(&read(&log[..2]), &self::window(Tail::All));
+            lines
+                .iter()
+                .map(|line| resume.judge(line.at, line.channel))
+                .collect()
+        };
+        assert_eq!(verdicts(&log[1..3]), [Verdict::Known, Verdict::New]);
+        let gap = Verdict::NewBehindGap { last: at(1) };
+        assert_eq!(verdicts(&log[3..]), [gap, Verdict::New, Verdict::New]);
+        let mut first = Resume::new(&Cursor::default(), &self::window(Tail::All));
+        assert_eq!(first.judge(at(0), Channel::Out), Verdict::New);
     }
 
     #[test]

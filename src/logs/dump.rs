@@ -43,17 +43,22 @@ fn one(engine: &dyn Engine, container: &Container, options: FollowOptions) -> Ev
             let mut assembly = assembly?;
             let mut lines = Vec::new();
             match parts.next().await {
-                Some(Ok(part)) => {
-                    assembly.push(&part, |line| lines.push(Ok(line)));
+                Some(Ok(batch)) => {
+                    for (at, channel, bytes) in batch.iter() {
+                        assembly.push(at, channel, bytes, |at, channel, bytes| {
+                            let bytes = bytes.into();
+                            lines.push(Ok(Line { at, channel, bytes }));
+                        });
+                    }
                     Some((lines, (parts, Some(assembly))))
                 }
                 Some(Err(error)) => {
-                    lines.extend(assembly.finish().into_iter().map(Ok));
+                    lines.extend(assembly.finish().lines().map(Ok));
                     lines.push(Err(error));
                     Some((lines, (parts, None)))
                 }
                 None => {
-                    lines.extend(assembly.finish().into_iter().map(Ok));
+                    lines.extend(assembly.finish().lines().map(Ok));
                     Some((lines, (parts, None)))
                 }
             }
@@ -98,6 +103,7 @@ mod tests {
 
     const EVERYTHING: FollowOptions = FollowOptions {
         tail: Tail::All,
+        whole_groups: false,
         since: None,
         follow: false,
     };

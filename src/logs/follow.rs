@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::reader::Reader;
 use self::view::View;
-use super::{FollowInput, FollowOptions, LogEvent};
+use super::{FollowEvent, FollowInput, FollowOptions};
 use crate::domain::container::Container;
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
@@ -22,9 +22,9 @@ mod reader;
 mod tests;
 mod view;
 
-/// Events between the readers and whoever takes them. When it is full the readers wait, and with
-/// them the engine: no line is dropped.
-const CAPACITY: usize = 1024;
+/// Events between the readers and whoever takes them, of up to some thousand lines each. When it is
+/// full the readers wait, and with them the engine: no line is dropped.
+const CAPACITY: usize = 32;
 
 /// Follows the logs of the selected sources, each by a reader of its own.
 ///
@@ -37,7 +37,7 @@ pub fn follow(
     engine: Arc<dyn Engine>,
     inputs: mpsc::Receiver<FollowInput>,
     options: FollowOptions,
-) -> impl Stream<Item = LogEvent> + Send + 'static {
+) -> impl Stream<Item = FollowEvent> + Send + 'static {
     let (told, heard) = mpsc::channel(CAPACITY);
     let follower = Follower {
         engine,
@@ -60,7 +60,7 @@ pub fn follow(
 struct Follower {
     engine: Arc<dyn Engine>,
     options: FollowOptions,
-    told: mpsc::Sender<LogEvent>,
+    told: mpsc::Sender<FollowEvent>,
     /// What the reader of each source knows.
     views: HashMap<SourceId, watch::Sender<View>>,
     /// The last known name of each container.

@@ -5,20 +5,24 @@ pub mod cursor;
 mod dump;
 mod follow;
 mod merge;
+mod page;
 pub mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 
 pub use dump::dump;
 pub use follow::follow;
 pub use merge::{REORDER_WINDOW, merge, reorder};
+pub use page::{PageEvent, Piece, page};
 
 use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
-use crate::domain::line::{Channel, Line, Mark, Part, SourceId};
+use crate::domain::id::ContainerId;
+use crate::domain::line::{Channel, Line, LineBatch, Mark, SourceId};
 use crate::engine::Tail;
 use crate::text::lines::Lines;
 
@@ -37,12 +41,38 @@ pub struct FollowOptions {
     /// How much of the past is read first. Engines count records, and cut a long line into several
     /// of 16 KiB: the first line may be the end of one, and there may be fewer lines than that.
     pub tail: Tail,
+    /// Begin behind all lines of the first timestamp instead, unless they are the log's first: then
+    /// no line is cut, and what is left out can be had by [`page`] without repeating or losing one.
+    pub whole_groups: bool,
     /// Nothing before it is read, to the nanosecond.
     pub since: Option<Timestamp>,
     /// Go on with new lines, restarts and re-creations; otherwise what is there is read once.
     pub follow: bool,
 }
 
+/// What a follower tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FollowEvent {
+    /// Reading a container's log begins: once for each container, before its first line.
+    Opened {
+        source: SourceId,
+        container: ContainerId,
+        /// What comes now begins with the log's first line. `false` where that is not known.
+        reached_start: bool,
+    },
+    Lines {
+        source: SourceId,
+        batch: LineBatch,
+    },
+    Mark {
+        source: SourceId,
+        /// The engine's clock where the engine told when it happened, ours otherwise.
+        at: Timestamp,
+        mark: Mark,
+    },
+}
+
+/// One line or mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEvent {
     Line {
@@ -72,6 +102,26 @@ impl LogEvent {
     }
 }
 
+/// The lines and marks among these events, one by one.
+pub fn singly(
+    events: impl Stream<Item = FollowEvent> + Send + 'static,
+) -> impl Stream<Item = LogEvent> + Send + 'static {
+    events.flat_map(|event| {
+        let singles: Vec<LogEvent> = match event {
+            FollowEvent::Opened { .. } => Vec::new(),
+            FollowEvent::Lines { source, batch } => batch
+                .lines()
+                .map(|line| LogEvent::Line {
+                    source: source.clone(),
+                    line,
+                })
+                .collect(),
+            FollowEvent::Mark { source, at, mark } => vec![LogEvent::Mark { source, at, mark }],
+        };
+        stream::iter(singles)
+    })
+}
+
 /// Joins the parts of one container into lines, each of its two channels by itself: a long line
 /// on one is not torn by a short one on the other.
 #[derive(Debug, Default)]
@@ -81,32 +131,38 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn push(&mut self, part: &Part, mut take: impl FnMut(Line)) {
-        let channel = part.channel;
+    /// Takes a part and hands over the lines that it completes.
+    fn push(
+        &mut self,
+        at: Timestamp,
+        channel: Channel,
+        bytes: &[u8],
+        mut take: impl FnMut(Timestamp, Channel, &[u8]),
+    ) {
         let lines = match channel {
             Channel::Out => &mut self.out,
             Channel::Err => &mut self.err,
         };
-        lines.push(part.at, &part.bytes, |at, bytes| {
-            take(line(at, channel, bytes));
-        });
+        lines.push(at, bytes, |at, bytes| take(at, channel, bytes));
+    }
+
+    /// The earliest timestamp of what has no newline yet.
+    fn pending(&self) -> Option<Timestamp> {
+        let pending = [self.out.pending(), self.err.pending()];
+        pending.into_iter().flatten().min()
     }
 
     /// What is left without a newline, in the order of time.
-    fn finish(self) -> Vec<Line> {
+    fn finish(self) -> LineBatch {
         let mut left = Vec::new();
         for (channel, mut lines) in [(Channel::Out, self.out), (Channel::Err, self.err)] {
-            lines.flush(|at, bytes| left.push(line(at, channel, bytes)));
+            lines.flush(|at, bytes| left.push((at, channel, bytes.to_vec())));
         }
-        left.sort_by_key(|line| line.at);
-        left
-    }
-}
-
-fn line(at: Timestamp, channel: Channel, bytes: &[u8]) -> Line {
-    Line {
-        at,
-        channel,
-        bytes: bytes.into(),
+        left.sort_by_key(|(at, ..)| *at);
+        let mut batch = LineBatch::default();
+        for (at, channel, bytes) in &left {
+            batch.push(*at, *channel, bytes);
+        }
+        batch
     }
 }

@@ -68,6 +68,11 @@ impl<S: Copy + PartialEq> Lines<S> {
         }
     }
 
+    /// The stamp of what has no newline yet.
+    pub fn pending(&self) -> Option<S> {
+        self.stamp.filter(|_| !self.pending.is_empty())
+    }
+
     /// Drops what has no newline yet: it will be read again from its beginning.
     pub fn forget(&mut self) {
         self.stamp = None;
@@ -155,7 +160,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
         lines.push(1, b"half", |_, line: &[u8]| seen.push(line.to_vec()));
+        assert_eq!(lines.pending(), Some(1));
         lines.forget();
+        assert_eq!(lines.pending(), None);
         lines.push(1, b"whole\n", |_, line: &[u8]| seen.push(line.to_vec()));
         assert_eq!(seen, [b"whole".to_vec()]);
     }

@@ -22,7 +22,7 @@ use crate::domain::run::{RunEvent, RunEventKind, Signal};
 use crate::domain::scope::StackName;
 use crate::engine::{Backoff, Engine, Tail};
 use crate::harness::{Harness, Request, Session, Teardown};
-use crate::logs::{FollowInput, FollowOptions, LogEvent, follow};
+use crate::logs::{FollowInput, FollowOptions, LogEvent, follow, singly};
 use crate::process::Controller;
 use crate::replay::discover;
 use crate::watch::{WatchEvent, WatchOptions, watch as watch_containers};
@@ -330,10 +330,13 @@ async fn follow_logs(
 ) {
     let options = FollowOptions {
         tail: Tail::Last(TAIL),
+        whole_groups: false,
         since: None,
         follow: true,
     };
-    let mut batches = follow(engine, inputs, options).ready_chunks(BATCH).boxed();
+    let mut batches = singly(follow(engine, inputs, options))
+        .ready_chunks(BATCH)
+        .boxed();
     while let Some(batch) = batches.next().await {
         let records = batch.into_iter().map(record).collect();
         send(&messages, Msg::Logs(records)).await;

@@ -14,7 +14,7 @@ use tackroom::domain::scope::Scope;
 use tackroom::engine::Tail;
 use tackroom::engine::contract::{Spec, World};
 use tackroom::engine::fake::Step;
-use tackroom::logs::{FollowInput, FollowOptions, LogEvent, dump, follow};
+use tackroom::logs::{FollowInput, FollowOptions, LogEvent, dump, follow, singly};
 use tackroom::watch::{WatchEvent, WatchOptions, watch};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +22,7 @@ use crate::world::{Corner, Extra, Gate, bounded};
 
 const EVERYTHING: FollowOptions = FollowOptions {
     tail: Tail::All,
+    whole_groups: false,
     since: None,
     follow: true,
 };
@@ -66,7 +67,7 @@ impl Followed {
         let sources = BTreeSet::from([SourceId(name.into())]);
         inputs.send(FollowInput::Select(sources)).await.unwrap();
         Self {
-            told: Box::pin(follow(world.engine(), received, EVERYTHING)),
+            told: Box::pin(singly(follow(world.engine(), received, EVERYTHING))),
             inputs: Some(inputs),
             feeder,
         }

@@ -15,6 +15,7 @@
 mod contract;
 mod failures;
 mod following;
+mod paging;
 mod printing;
 mod watching;
 mod world;

@@ -57,6 +57,10 @@ fn parts(mark: &Mark) -> (&'static str, Value) {
         Mark::Removed => ("removed", Value::Null),
         Mark::Interrupted { cause } => ("interrupted", json!({ "cause": cause })),
         Mark::Resumed => ("resumed", Value::Null),
+        Mark::Gap { from, to } => (
+            "gap",
+            json!({ "from": from.to_string(), "to": to.to_string() }),
+        ),
         Mark::Unreadable { cause } => ("unreadable", json!({ "cause": cause })),
     }
 }

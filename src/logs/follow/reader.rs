@@ -10,15 +10,16 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::view::{Death, View};
 use crate::domain::container::{Detail, State};
 use crate::domain::id::ContainerId;
-use crate::domain::line::{Line, Mark, Part, SourceId};
+use crate::domain::line::{Channel, LineBatch, Mark, PartBatch, SourceId};
 use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect, LogRequest, Tail};
 use crate::logs::cursor::{Cursor, Resume, Verdict};
-use crate::logs::{Assembly, FollowOptions, LogEvent};
+use crate::logs::page::whole_after;
+use crate::logs::{Assembly, FollowEvent, FollowOptions};
 
 /// How long the event with the exit code may come after the end of the log that it explains.
 const DEATH_NOTICE: Duration = Duration::from_millis(250);
@@ -27,15 +28,21 @@ const LAST_SILENCE: Duration = Duration::from_secs(2);
 /// Parts at the end of a log among which is the one with the latest timestamp: those of the two
 /// channels may be out of order by a few.
 const LAST_WORDS: u32 = 16;
-/// Parts that are taken at once where they are there already.
-const BATCH: usize = 256;
+/// A stream that is silent for that long is compared with the log itself, and again after twice
+/// that and so on: an engine or what stands before it may have forgotten us.
+const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE_CAP: Duration = Duration::from_secs(480);
+/// The largest window that is tried before the whole log is read to find a beginning.
+const WHOLE_CAP: u32 = 100_000;
+/// How long a line that the log has may take to come by the stream.
+const DELIVERY: Duration = Duration::from_secs(2);
 
 pub(super) struct Reader {
     engine: Arc<dyn Engine>,
     source: SourceId,
     options: FollowOptions,
     view: watch::Receiver<View>,
-    told: mpsc::Sender<LogEvent>,
+    told: mpsc::Sender<FollowEvent>,
     place: Place,
 }
 
@@ -46,6 +53,8 @@ struct Place {
     cursor: Cursor,
     /// The log was opened before, so that the options' `tail` has been served.
     opened: bool,
+    /// It was told that the log is being read.
+    announced: bool,
     run: Option<Run>,
     /// It was read to its end once.
     once: bool,
@@ -110,7 +119,7 @@ impl Reader {
         source: SourceId,
         options: FollowOptions,
         view: watch::Receiver<View>,
-        told: mpsc::Sender<LogEvent>,
+        told: mpsc::Sender<FollowEvent>,
     ) -> Self {
         Self {
             engine,
@@ -277,12 +286,12 @@ impl Reader {
             since: None,
             follow: false,
         };
-        let parts: Vec<Part> = self.engine.logs(id, request).try_collect().await?;
+        let batches: Vec<PartBatch> = self.engine.logs(id, request).try_collect().await?;
         let again = self.engine.inspect(id).await?;
         if is_running(&again) || again.detail().started != detail.started {
             return Ok(false);
         }
-        if let Some(last) = parts.iter().map(|part| part.at).max() {
+        if let Some(last) = latest(&batches) {
             self.read(id, Extent::Until(last)).await?;
         }
         Ok(true)
@@ -430,7 +439,7 @@ impl Reader {
     async fn mark(&self, at: Timestamp, mark: Mark) {
         let source = self.source.clone();
         // Where nobody listens any more the reader is about to be dropped.
-        let _ = self.told.send(LogEvent::Mark { source, at, mark }).await;
+        let _ = self.told.send(FollowEvent::Mark { source, at, mark }).await;
     }
 
     /// Reads what is left of a run that is over. Where that cannot be had, the next read meets
@@ -477,29 +486,132 @@ impl Reader {
             since: self.options.since,
             follow: false,
         };
-        if request.tail != Tail::Last(0) {
-            self.read_window(id, request, extent).await?;
-            return Ok(());
+        match request.tail {
+            Tail::Last(0) => self.open_at_end(id, extent).await,
+            Tail::Last(records) if self.options.whole_groups => {
+                self.open_whole(id, records, extent).await
+            }
+            _ => self.read_window(id, request, extent).await.map(drop),
         }
-        // Nothing of the past is wanted: the last line is only where reading begins.
-        let request = LogRequest {
-            tail: Tail::Last(1),
-            since: None,
-            ..request
+    }
+
+    /// Nothing of the past is wanted: the last line is only where reading begins.
+    async fn open_at_end(&mut self, id: &ContainerId, extent: Extent) -> Result<(), EngineError> {
+        let window = self.window(id, Tail::Last(1), None, extent).await?;
+        for (at, channel, _) in window.lines.iter() {
+            self.place.cursor.advance(at, channel);
+        }
+        self.announce(id, window.reached_start).await;
+        Ok(())
+    }
+
+    /// Reads a window to its end before anything of it is told: only then is it known whether it
+    /// begins with the log.
+    async fn open_whole(
+        &mut self,
+        id: &ContainerId,
+        records: u32,
+        extent: Extent,
+    ) -> Result<(), EngineError> {
+        let since = self.options.since;
+        let mut tail = Tail::Last(records);
+        let (lines, reached_start) = loop {
+            let window = self.window(id, tail, since, extent).await?;
+            let border = match window.reached_start {
+                true => None,
+                false => whole_after(window.lines.iter().map(|(at, channel, _)| (at, channel))),
+            };
+            let mut lines = LineBatch::default();
+            lines.extend(window.lines.iter().filter(|(at, ..)| {
+                border.is_none_or(|border| *at > border)
+                    && since.is_none_or(|since| *at >= since)
+                    && extent.includes(*at)
+            }));
+            // A single line may be longer than the window, or all that has its timestamp.
+            if !lines.is_empty() || window.reached_start {
+                break (lines, window.reached_start && since.is_none());
+            }
+            tail = match tail {
+                Tail::Last(records) if records < WHOLE_CAP => Tail::Last(records.saturating_mul(4)),
+                _ => Tail::All,
+            };
         };
-        let mut parts = self.engine.logs(id, request);
-        let mut assembly = Assembly::default();
-        let mut last = Vec::new();
-        while let Some(part) = parts.next().await {
-            assembly.push(&part?, |line| last.push(line));
+        let Ok(mut permits) = self.told.reserve_many(2).await else {
+            return Ok(());
+        };
+        if let Some(permit) = permits.next() {
+            self.place.announced = true;
+            permit.send(self.opened(id, reached_start));
         }
-        if !matches!(extent, Extent::Open) {
-            last.append(&mut assembly.finish());
-        }
-        for line in &last {
-            self.place.cursor.advance(line);
+        if let Some(permit) = permits.next()
+            && !lines.is_empty()
+        {
+            for (at, channel, _) in lines.iter() {
+                self.place.cursor.advance(at, channel);
+            }
+            let source = self.source.clone();
+            permit.send(FollowEvent::Lines {
+                source,
+                batch: lines,
+            });
         }
         Ok(())
+    }
+
+    /// A window to its present end, whatever of it is new.
+    async fn window(
+        &self,
+        id: &ContainerId,
+        tail: Tail,
+        since: Option<Timestamp>,
+        extent: Extent,
+    ) -> Result<Window, EngineError> {
+        let request = LogRequest {
+            tail,
+            since,
+            follow: false,
+        };
+        let mut batches = self.engine.logs(id, request);
+        let mut assembly = Assembly::default();
+        let mut lines = LineBatch::default();
+        let mut records = 0;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            records += batch.len();
+            for (at, channel, bytes) in batch.iter() {
+                assembly.push(at, channel, bytes, |at, channel, bytes| {
+                    lines.push(at, channel, bytes);
+                });
+            }
+        }
+        if extent.ends() {
+            lines.extend(assembly.finish().iter());
+        }
+        let reached_start = match tail {
+            Tail::All => true,
+            Tail::Last(wanted) => records < wanted as usize,
+        };
+        Ok(Window {
+            lines,
+            reached_start,
+        })
+    }
+
+    fn opened(&self, id: &ContainerId, reached_start: bool) -> FollowEvent {
+        FollowEvent::Opened {
+            source: self.source.clone(),
+            container: id.clone(),
+            reached_start,
+        }
+    }
+
+    async fn announce(&mut self, id: &ContainerId, reached_start: bool) {
+        if self.place.announced {
+            return;
+        }
+        let opened = self.opened(id, reached_start);
+        let _ = self.told.send(opened).await;
+        self.place.announced = true;
     }
 
     async fn read_window(
@@ -510,18 +622,19 @@ impl Reader {
     ) -> Result<End, EngineError> {
         let mut resume = Resume::new(&self.place.cursor, &request);
         let mut assembly = Assembly::default();
-        let mut parts = self.engine.logs(id, request).ready_chunks(BATCH);
+        let mut batches = self.engine.logs(id, request);
         let mut view = self.view.clone();
         let started = self.place.run.and_then(|run| run.started);
-        let mut lines = Vec::new();
+        let mut silence = Silence::new(self.place.cursor.newest().max(self.options.since));
+        let from_start = request.tail == Tail::All && self.options.since.is_none();
         // Of a run that is over: when it ended. The event comes by another way than the log and
         // overtakes it. What is unread goes on being read here and not by another request, since
         // a container that removes itself takes its log along.
         let mut end = None;
         loop {
-            let chunk = if end.is_some() {
-                match timeout(LAST_SILENCE, parts.next()).await {
-                    Ok(chunk) => chunk,
+            let next = if end.is_some() {
+                match timeout(LAST_SILENCE, batches.next()).await {
+                    Ok(batch) => Some(batch),
                     Err(_) => return Ok(End::Reached),
                 }
             } else {
@@ -537,55 +650,212 @@ impl Reader {
                         }
                         continue;
                     }
-                    chunk = parts.next() => chunk,
+                    batch = batches.next() => Some(batch),
+                    () = sleep_until(silence.until), if request.follow => None,
                 }
             };
+            let Some(batch) = next else {
+                self.compare(id, &mut silence).await?;
+                continue;
+            };
             let extent = end.map_or(extent, Extent::Until);
-            let Some(chunk) = chunk else { break };
-            for part in chunk {
-                let part = part?;
-                self.resumed(Trouble::Log).await;
-                assembly.push(&part, |line| lines.push(line));
-                for line in lines.drain(..) {
-                    if let Some(end) = self.take(&mut resume, line, extent).await {
-                        return Ok(end);
-                    }
+            let Some(batch) = batch else { break };
+            let batch = batch?;
+            silence.broken(&batch);
+            self.announce(id, from_start).await;
+            self.resumed(Trouble::Log).await;
+            let mut sieve = self.sieve(extent, batch.len(), batch.bytes());
+            for (at, channel, bytes) in batch.iter() {
+                assembly.push(at, channel, bytes, |at, channel, bytes| {
+                    sieve.take(&mut resume, at, channel, bytes);
+                });
+                if sieve.end.is_some() {
+                    break;
                 }
             }
+            if let Some(end) = self.send(sieve).await {
+                return Ok(end);
+            }
         }
-        if matches!(extent, Extent::Finish | Extent::Until(_)) {
-            for line in assembly.finish() {
-                if let Some(end) = self.take(&mut resume, line, extent).await {
-                    return Ok(end);
-                }
+        self.announce(id, from_start).await;
+        if extent.ends() {
+            let left = assembly.finish();
+            let mut sieve = self.sieve(extent, left.len(), left.bytes());
+            for (at, channel, bytes) in left.iter() {
+                sieve.take(&mut resume, at, channel, bytes);
+            }
+            if let Some(end) = self.send(sieve).await {
+                return Ok(end);
             }
         }
         Ok(End::Reached)
     }
 
-    /// Sends a line if it is new; tells if that is the end of reading.
-    async fn take(&mut self, resume: &mut Resume, line: Line, extent: Extent) -> Option<End> {
-        match resume.judge(&line) {
-            Verdict::Known => return None,
-            Verdict::TooShort => return Some(End::TooShort),
-            Verdict::New => {}
+    /// Looks whether the log has something that a silent stream kept from us, first without and
+    /// then with consequences: what was written just now may be on its way.
+    async fn compare(&self, id: &ContainerId, silence: &mut Silence) -> Result<(), EngineError> {
+        if silence.missing {
+            return Err(EngineError::new(
+                ErrorKind::Protocol,
+                "the engine no longer sent what the container wrote",
+            ));
         }
-        if self.options.since.is_some_and(|since| line.at < since) {
-            return None;
+        let request = LogRequest {
+            tail: Tail::Last(1),
+            since: None,
+            follow: false,
+        };
+        let newest = self.engine.logs(id, request).try_collect::<Vec<_>>();
+        match newest.await {
+            Ok(newest) => silence.compared(latest(&newest)),
+            Err(error) if error.is_outage() => return Err(error),
+            // It cannot be told. If it went, the stream ends or the view says so.
+            Err(_) => silence.compared(None),
         }
-        if let Extent::Until(last) = extent
-            && line.at > last
-        {
-            return Some(End::Reached);
+        Ok(())
+    }
+
+    fn sieve(&self, extent: Extent, lines: usize, bytes: usize) -> Sieve {
+        Sieve {
+            since: self.options.since,
+            extent,
+            cursor: self.place.cursor.clone(),
+            batch: LineBatch::with_capacity(lines, bytes),
+            gap: None,
+            end: None,
         }
-        let Ok(permit) = self.told.reserve().await else {
+    }
+
+    /// Sends what a sieve let through; tells if that is the end of reading.
+    async fn send(&mut self, sieve: Sieve) -> Option<End> {
+        let events = usize::from(sieve.gap.is_some()) + usize::from(!sieve.batch.is_empty());
+        if events == 0 {
+            return sieve.end;
+        }
+        // Together, so that a line is never counted as read without its gap, or the other way.
+        let Ok(mut permits) = self.told.reserve_many(events).await else {
             return Some(End::Reached);
         };
-        self.place.cursor.advance(&line);
-        let source = self.source.clone();
-        permit.send(LogEvent::Line { source, line });
-        None
+        if let Some((from, to)) = sieve.gap
+            && let Some(permit) = permits.next()
+        {
+            permit.send(FollowEvent::Mark {
+                source: self.source.clone(),
+                at: to,
+                mark: Mark::Gap { from, to },
+            });
+        }
+        if let Some(permit) = permits.next() {
+            self.place.cursor = sieve.cursor;
+            permit.send(FollowEvent::Lines {
+                source: self.source.clone(),
+                batch: sieve.batch,
+            });
+        }
+        sieve.end
     }
+}
+
+/// Lets the new lines of a window through.
+struct Sieve {
+    since: Option<Timestamp>,
+    extent: Extent,
+    /// Where reading stands behind what was let through.
+    cursor: Cursor,
+    batch: LineBatch,
+    gap: Option<(Timestamp, Timestamp)>,
+    end: Option<End>,
+}
+
+impl Sieve {
+    fn take(&mut self, resume: &mut Resume, at: Timestamp, channel: Channel, bytes: &[u8]) {
+        if self.end.is_some() {
+            return;
+        }
+        let gap = match resume.judge(at, channel) {
+            Verdict::Known => return,
+            Verdict::TooShort => {
+                self.end = Some(End::TooShort);
+                return;
+            }
+            Verdict::New => None,
+            Verdict::NewBehindGap { last } => Some((last, at)),
+        };
+        if self.since.is_some_and(|since| at < since) {
+            return;
+        }
+        if !self.extent.includes(at) {
+            self.end = Some(End::Reached);
+            return;
+        }
+        self.gap = self.gap.or(gap);
+        self.cursor.advance(at, channel);
+        self.batch.push(at, channel, bytes);
+    }
+}
+
+/// How long a followed log has said nothing.
+struct Silence {
+    /// When to compare it with the log itself.
+    until: Instant,
+    wait: Duration,
+    /// The latest timestamp that came.
+    heard: Option<Timestamp>,
+    /// The log has a later one.
+    missing: bool,
+}
+
+impl Silence {
+    fn new(heard: Option<Timestamp>) -> Self {
+        Self {
+            until: Instant::now() + SILENCE,
+            wait: SILENCE,
+            heard,
+            missing: false,
+        }
+    }
+
+    fn broken(&mut self, batch: &PartBatch) {
+        let heard = self.heard.max(latest([batch]));
+        *self = Self::new(heard);
+    }
+
+    /// `newest` is the log's last timestamp.
+    fn compared(&mut self, newest: Option<Timestamp>) {
+        self.missing = newest > self.heard;
+        if self.missing {
+            self.until = Instant::now() + DELIVERY;
+        } else {
+            self.wait = self.wait.saturating_mul(2).min(SILENCE_CAP);
+            self.until = Instant::now() + self.wait;
+        }
+    }
+}
+
+/// Lines that were read at once.
+struct Window {
+    lines: LineBatch,
+    reached_start: bool,
+}
+
+impl Extent {
+    /// Whether a line of that time is still to be read.
+    fn includes(self, at: Timestamp) -> bool {
+        match self {
+            Self::Until(last) => at <= last,
+            Self::Follow | Self::Finish | Self::Open => true,
+        }
+    }
+
+    /// Whether what has no newline at the present end is a line.
+    fn ends(self) -> bool {
+        matches!(self, Self::Finish | Self::Until(_))
+    }
+}
+
+fn latest<'a>(batches: impl IntoIterator<Item = &'a PartBatch>) -> Option<Timestamp> {
+    let parts = batches.into_iter().flat_map(PartBatch::iter);
+    parts.map(|(at, ..)| at).max()
 }
 
 impl Run {

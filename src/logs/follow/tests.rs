@@ -15,11 +15,11 @@ use tokio::time::{Instant, timeout};
 use super::follow;
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
-use crate::domain::line::{Channel, Mark, SourceId};
+use crate::domain::line::{Channel, Mark, Part, SourceId};
 use crate::domain::selector::Selector;
 use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation, Step};
 use crate::engine::{Engine, EngineError, ErrorKind, Stream as EngineStream, Tail};
-use crate::logs::{FollowInput, FollowOptions, LogEvent};
+use crate::logs::{FollowEvent, FollowInput, FollowOptions, LogEvent, singly};
 
 /// A follower with a watcher of the simplest kind: the tests say when it looks.
 struct Bench {
@@ -31,6 +31,7 @@ struct Bench {
 
 const EVERYTHING: FollowOptions = FollowOptions {
     tail: Tail::All,
+    whole_groups: false,
     since: None,
     follow: true,
 };
@@ -50,7 +51,7 @@ impl Bench {
             engine: engine.clone(),
             inputs: Some(inputs),
             events: engine.events().await.unwrap(),
-            told: Box::pin(follow(Arc::new(engine.clone()), received, options)),
+            told: Box::pin(singly(follow(Arc::new(engine.clone()), received, options))),
         };
         bench.look().await;
         bench
@@ -137,6 +138,7 @@ fn text(event: &LogEvent) -> String {
             Mark::Removed => "-- removed".to_owned(),
             Mark::Interrupted { cause } => format!("-- interrupted: {cause}"),
             Mark::Resumed => "-- resumed".to_owned(),
+            Mark::Gap { from, to } => format!("-- gap of {}", to.duration_since(*from)),
             Mark::Unreadable { cause } => format!("-- unreadable: {cause}"),
         },
     }
@@ -151,7 +153,10 @@ fn tails(engine: &FakeEngine) -> Vec<Tail> {
     calls
         .iter()
         .filter_map(|call| match call {
-            Call::Logs(_, request) => Some(request.tail),
+            // Comparing a silent stream with its log is none of it.
+            Call::Logs(_, request) if request.follow || request.tail != Tail::Last(1) => {
+                Some(request.tail)
+            }
             _ => None,
         })
         .collect()
@@ -619,4 +624,259 @@ async fn a_container_that_is_listed_before_it_can_be_inspected_is_not_gone() {
     let mut bench = Bench::following(&engine, "a").await;
     bench.expect(&["here"]).await;
     bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_rotated_away_before_it_was_read_is_marked() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    engine.line(&id, "1");
+    engine.line(&id, "2");
+    bench.expect(&["1", "2"]).await;
+    engine.break_down(refused());
+    bench.expect(&["-- interrupted: refused"]).await;
+    // What was read may go.
+    engine.rotate(&id, 1);
+    engine.line(&id, "3");
+    engine.heal();
+    bench.expect(&["-- resumed", "3"]).await;
+    engine.break_down(refused());
+    bench.expect(&["-- interrupted: refused"]).await;
+    for text in ["lost", "lost", "4", "5"] {
+        engine.line(&id, text);
+    }
+    engine.rotate(&id, 4);
+    engine.heal();
+    bench
+        .expect(&["-- resumed", "-- gap of PT0.003S", "4", "5"])
+        .await;
+    engine.line(&id, "6");
+    bench.expect(&["6"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_keeps_a_line_from_us_is_opened_again() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    engine.line(&id, "1");
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["1"]).await;
+    engine.line(&id, "2");
+    bench.expect(&["2"]).await;
+    engine.stall(&id);
+    engine.line(&id, "3");
+    let began = Instant::now();
+    bench
+        .expect(&[
+            "-- interrupted: the engine no longer sent what the container wrote",
+            "-- resumed",
+            "3",
+        ])
+        .await;
+    assert!(began.elapsed() <= Duration::from_secs(40));
+    engine.line(&id, "4");
+    bench.expect(&["4"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_silent_by_right_is_compared_more_and_more_rarely() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    engine.line(&id, "1");
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["1"]).await;
+    let compared = || {
+        let calls = engine.calls();
+        let last = |call: &&Call| matches!(call, Call::Logs(_, request) if !request.follow && request.tail == Tail::Last(1));
+        calls.iter().filter(last).count()
+    };
+    bench.quiet().await;
+    // After 30, 90 and 210 s; the next one is at 450.
+    assert_eq!(compared(), 3);
+    engine.line(&id, "2");
+    bench.expect(&["2"]).await;
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!(compared(), 4);
+    bench.select(&[]).await;
+    bench.quiet().await;
+    assert_eq!(compared(), 4, "nobody looks at it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_whose_engine_does_not_answer_is_an_outage() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    engine.line(&id, "1");
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["1"]).await;
+    engine.stall(&id);
+    engine.hang(Operation::Logs);
+    let told = bench.next().await;
+    assert!(told.starts_with("-- interrupted: no answer"), "{told}");
+    engine.line(&id, "2");
+    engine.heal();
+    bench.expect(&["-- resumed", "2"]).await;
+}
+
+/// What a viewer is told of source `a`: where its log is opened, and its lines.
+struct Viewer {
+    inputs: mpsc::Sender<FollowInput>,
+    told: Pin<Box<dyn Stream<Item = FollowEvent> + Send>>,
+}
+
+impl Viewer {
+    async fn new(engine: &FakeEngine, tail: u32) -> Self {
+        let (inputs, received) = mpsc::channel(64);
+        let options = FollowOptions {
+            tail: Tail::Last(tail),
+            whole_groups: true,
+            ..EVERYTHING
+        };
+        let told = Box::pin(follow(Arc::new(engine.clone()), received, options));
+        let viewer = Self { inputs, told };
+        viewer.look(engine).await;
+        let sources = BTreeSet::from([source("a")]);
+        viewer
+            .inputs
+            .send(FollowInput::Select(sources))
+            .await
+            .unwrap();
+        viewer
+    }
+
+    async fn look(&self, engine: &FakeEngine) {
+        let all = Selector::from_conditions(["family=1".parse().unwrap()]).unwrap();
+        let listed = engine.list(&all).await.unwrap().into();
+        let input = FollowInput::Containers(listed);
+        self.inputs.send(input).await.unwrap();
+    }
+
+    async fn expect(&mut self, wanted: &[&str]) {
+        let mut told = Vec::new();
+        while told.len() < wanted.len() {
+            let event = timeout(Duration::from_secs(120), self.told.next());
+            match event.await.expect("nothing is told any more").unwrap() {
+                FollowEvent::Opened {
+                    container,
+                    reached_start,
+                    ..
+                } => {
+                    let number = container.as_str().trim_start_matches('0');
+                    let from = if reached_start { "its start" } else { "within" };
+                    told.push(format!("-- opened {number} from {from}"));
+                }
+                FollowEvent::Lines { batch, .. } => {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    told.extend(batch.iter().map(|(.., bytes)| text(bytes)));
+                }
+                FollowEvent::Mark { source, at, mark } => {
+                    told.push(text(&LogEvent::Mark { source, at, mark }));
+                }
+            }
+        }
+        assert_eq!(told, wanted);
+    }
+}
+
+/// Lines of that many milliseconds since the engine's beginning.
+fn record(engine: &FakeEngine, id: &ContainerId, lines: &[(i64, &str)]) {
+    let begin = engine.now();
+    engine.record(
+        id,
+        lines.iter().map(|(time, text)| Part {
+            at: begin + jiff::SignedDuration::from_millis(*time),
+            channel: Channel::Out,
+            bytes: text.as_bytes().to_vec(),
+        }),
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_viewer_s_first_window_begins_with_whole_lines_and_whole_groups() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let lines = [
+        (1, "1\n"),
+        (2, "2 "),
+        (2, "long\n"),
+        (2, "2\n"),
+        (3, "3\n"),
+        (3, "3 again\n"),
+    ];
+    record(&engine, &id, &lines);
+    for tail in [3, 4, 5] {
+        let mut viewer = Viewer::new(&engine, tail).await;
+        viewer
+            .expect(&["-- opened 1 from within", "3", "3 again"])
+            .await;
+    }
+    let mut viewer = Viewer::new(&engine, 7).await;
+    let all = [
+        "-- opened 1 from its start",
+        "1",
+        "2 long",
+        "2",
+        "3",
+        "3 again",
+    ];
+    viewer.expect(&all).await;
+    // Six of six may be all or not; what is left out is not lost.
+    let mut viewer = Viewer::new(&engine, 6).await;
+    viewer
+        .expect(&["-- opened 1 from within", "2 long", "2", "3", "3 again"])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_holds_no_whole_group_is_enlarged() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut lines = vec![(1, "before\n")];
+    lines.extend([(2, "x"); 5_000]);
+    record(&engine, &id, &lines);
+    record(&engine, &id, &[(2, "\n")]);
+    let mut viewer = Viewer::new(&engine, 2).await;
+    let long = "x".repeat(5_000);
+    viewer
+        .expect(&["-- opened 1 from its start", "before", &long])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_container_s_log_is_opened_once() {
+    let engine = FakeEngine::new();
+    let script = [Step::out("up\n"), Step::UntilStopped];
+    let id = engine.run(member("a").script(script));
+    let mut viewer = Viewer::new(&engine, 100).await;
+    viewer.expect(&["-- opened 1 from its start", "up"]).await;
+    engine.break_down(refused());
+    viewer.expect(&["-- interrupted: refused"]).await;
+    engine.heal();
+    viewer.expect(&["-- resumed"]).await;
+    engine.line(&id, "on");
+    viewer.expect(&["on"]).await;
+    engine.recreate(&id).unwrap();
+    viewer.look(&engine).await;
+    viewer
+        .expect(&[
+            "-- exited ?",
+            "-- removed",
+            "-- recreated",
+            "-- opened 2 from its start",
+            "up",
+        ])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_log_is_opened_at_its_start() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut viewer = Viewer::new(&engine, 100).await;
+    viewer.expect(&["-- opened 1 from its start"]).await;
+    engine.line(&id, "first");
+    viewer.expect(&["first"]).await;
 }

@@ -368,6 +368,10 @@ fn mark_text(mark: &Mark) -> String {
         Mark::Removed => "is gone".to_owned(),
         Mark::Interrupted { cause } => format!("cannot be read now: {}", sanitize_plain(cause)),
         Mark::Resumed => "is read again".to_owned(),
+        Mark::Gap { from, to } => {
+            let span = to.duration_since(*from).as_secs_f64();
+            format!("has lost {span:.1} s of its log to rotation")
+        }
         Mark::Unreadable { cause } => format!("unreadable: {}", sanitize_plain(cause)),
     }
 }
