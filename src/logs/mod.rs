@@ -4,8 +4,10 @@
 pub mod cursor;
 mod dump;
 mod follow;
+pub mod index;
 mod merge;
 mod page;
+pub mod shown;
 pub mod store;
 
 use std::collections::BTreeSet;

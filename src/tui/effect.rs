@@ -7,6 +7,8 @@ use crate::domain::line::SourceId;
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
 use crate::domain::scope::StackName;
+use crate::logs::Piece;
+use crate::logs::index::ScanJob;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -35,8 +37,12 @@ pub enum Effect {
     Suspend,
     /// Draw everything anew.
     Redraw,
-    /// Send [`super::msg::Msg::Work`] after what waits already.
-    Work,
+    /// Look through what is held for what is sought in a pane.
+    Scan(ScanJob),
+    /// Read a piece of a log that is not held.
+    Page(PageRequest),
+    /// Stop reading it.
+    StopPage(u64),
     Quit,
 }
 
@@ -47,4 +53,12 @@ pub enum Job {
     Up,
     Seed,
     Run(Vec<ReplayName>),
+}
+
+/// A piece of a container's log that is to be put into a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    pub ticket: u64,
+    pub container: ContainerId,
+    pub piece: Piece,
 }

@@ -1,5 +1,6 @@
 //! Made-up sessions, for the tests of updating and of drawing.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,16 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::{Rect, Size};
 
+use super::effect::Effect;
 use super::layout::layout;
-use super::msg::{LogRecord, Msg};
+use super::msg::Msg;
 use super::state::{Setup, State};
 use super::update::update;
 use super::view::view;
 use crate::domain::container::{Container, Detail, Health, Port, State as Run};
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_SERVICE, Condition};
-use crate::domain::line::{Channel, Line, Mark, SourceId};
+use crate::domain::line::{Channel, LineBatch, Mark, SourceId};
 use crate::domain::link::{EngineInfo, Link};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::replay::{Header, Replay, ReplayName};
@@ -24,6 +26,7 @@ use crate::domain::run::{Ending, Output, ReplayResult, RunEvent, RunEventKind, V
 use crate::domain::scope::{Protection, Scope, Stack};
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
+use crate::logs::FollowEvent;
 
 pub(super) const NOW: &str = "2026-11-21T12:03:44Z";
 
@@ -209,14 +212,12 @@ pub(super) fn finished(name: &str, verdict: Verdict) -> RunEventKind {
     })
 }
 
-pub(super) fn line(source: &str, seconds: u64, text: &str) -> LogRecord {
-    LogRecord::Line {
+pub(super) fn line(source: &str, seconds: u64, text: &str) -> FollowEvent {
+    let mut batch = LineBatch::default();
+    batch.push(ago(seconds), Channel::Out, text.as_bytes());
+    FollowEvent::Lines {
         source: SourceId(source.into()),
-        line: Line {
-            at: ago(seconds),
-            channel: Channel::Out,
-            bytes: text.as_bytes().into(),
-        },
+        batch,
     }
 }
 
@@ -262,7 +263,7 @@ pub(super) fn busy(width: u16, height: u16) -> State {
             3,
             "\x1b[31mERROR\x1b[0m upstream answered 501 reason=\"日本\" after 12 ms\x1b[2J",
         ),
-        LogRecord::Mark {
+        FollowEvent::Mark {
             source: SourceId("tenant_redis_1".into()),
             at: ago(2),
             mark: Mark::Exited {
@@ -359,7 +360,23 @@ pub(super) fn key(text: &str) -> Msg {
 }
 
 pub(super) fn send(state: &mut State, msg: Msg) {
-    update(state, msg);
+    tell(state, msg);
+}
+
+/// What comes of it, but for what is sought: that is found at once, as if by another thread.
+pub(super) fn tell(state: &mut State, msg: Msg) -> Vec<Effect> {
+    let (scans, rest) = update(state, msg)
+        .into_iter()
+        .partition::<Vec<_>, _>(|effect| matches!(effect, Effect::Scan(_)));
+    for scan in scans {
+        if let Effect::Scan(job) = scan {
+            job.run(|found| {
+                update(state, Msg::Found(found));
+                ControlFlow::Continue(())
+            });
+        }
+    }
+    rest
 }
 
 /// Keys as text, each a character or a name in angle brackets: `jj<enter>`.

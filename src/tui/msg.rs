@@ -9,13 +9,14 @@ use super::keymap::Key;
 use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
-use crate::domain::line::{Line, Mark, SourceId};
 use crate::domain::link::Link;
 use crate::domain::plan::TeardownPlan;
 use crate::domain::replay::Replay;
 use crate::domain::run::RunEvent;
 use crate::domain::scope::StackName;
 use crate::domain::stats::Sample;
+use crate::logs::index::Found;
+use crate::logs::{FollowEvent, PageEvent};
 
 #[derive(Clone, Debug)]
 pub enum Msg {
@@ -31,7 +32,12 @@ pub enum Msg {
     Containers(Arc<[Container]>),
     Engine(EngineEvent),
     Stats(ContainerId, Sample),
-    Logs(Vec<LogRecord>),
+    Logs(Vec<FollowEvent>),
+    /// A part of the answer to [`super::effect::Effect::Scan`].
+    Found(Found),
+    /// A part of the answer to [`super::effect::Effect::Page`] of that ticket. The last one is an
+    /// end or an error.
+    Paged(u64, Result<PageEvent, String>),
     /// What was discovered, or why nothing could be.
     Replays(Result<Vec<Arc<Replay>>, String>),
     /// The answer to [`super::effect::Effect::PlanTeardown`]: the plan, or the refusal.
@@ -49,22 +55,6 @@ pub enum Msg {
     Notice(String),
     /// The system wants an end: nobody can be asked.
     End,
-    /// Go on with what [`super::effect::Effect::Work`] put off.
-    Work,
-}
-
-/// What a source of lines has to say.
-#[derive(Clone, Debug)]
-pub enum LogRecord {
-    Line {
-        source: SourceId,
-        line: Line,
-    },
-    Mark {
-        source: SourceId,
-        at: Timestamp,
-        mark: Mark,
-    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

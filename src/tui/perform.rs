@@ -1,6 +1,7 @@
 //! Carries out what the core asks for, as tasks that answer with messages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::effect::{Effect, Job};
-use super::msg::{LogRecord, Msg};
+use super::effect::{Effect, Job, PageRequest};
+use super::msg::Msg;
 use super::runtime::{Ask, Back};
 use crate::bootstrap::Context;
 use crate::domain::id::ContainerId;
@@ -22,7 +23,8 @@ use crate::domain::run::{RunEvent, RunEventKind, Signal};
 use crate::domain::scope::StackName;
 use crate::engine::{Backoff, Engine, Tail};
 use crate::harness::{Harness, Request, Session, Teardown};
-use crate::logs::{FollowInput, FollowOptions, LogEvent, follow, singly};
+use crate::logs::index::ScanJob;
+use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
 use crate::replay::discover;
 use crate::watch::{WatchEvent, WatchOptions, watch as watch_containers};
@@ -43,6 +45,8 @@ pub(super) struct Performer {
     stats: watch::Sender<BTreeSet<ContainerId>>,
     replays: watch::Sender<Vec<Arc<Replay>>>,
     job: Option<Running>,
+    /// The pieces of logs that are being read, by their tickets.
+    pages: BTreeMap<u64, AbortHandle>,
     /// They end with us.
     tasks: JoinSet<()>,
 }
@@ -77,6 +81,7 @@ impl Performer {
             stats,
             replays,
             job: None,
+            pages: BTreeMap::new(),
             tasks,
         };
         performer.discover();
@@ -127,6 +132,42 @@ impl Performer {
             };
             send(&messages, Msg::Replays(found)).await;
         });
+    }
+
+    /// On a thread of its own: it may take as long as it takes.
+    fn scan(&mut self, job: ScanJob) {
+        let messages = self.messages.clone();
+        self.tasks.spawn_blocking(move || {
+            job.run(|found| match messages.blocking_send(Msg::Found(found)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+        });
+    }
+
+    fn page(&mut self, request: PageRequest) {
+        let ticket = request.ticket;
+        let messages = self.messages.clone();
+        let mut events = page(
+            self.context.engine.clone(),
+            request.container,
+            request.piece,
+        )
+        .boxed();
+        self.pages.retain(|_, page| !page.is_finished());
+        let reading = self.tasks.spawn(async move {
+            let mut ended = false;
+            while let Some(event) = events.next().await {
+                ended = matches!(event, Ok(PageEvent::End { .. }) | Err(_));
+                let event = event.map_err(|error| error.to_string());
+                send(&messages, Msg::Paged(ticket, event)).await;
+            }
+            if !ended {
+                let broken = Err("reading broke off".to_owned());
+                send(&messages, Msg::Paged(ticket, broken)).await;
+            }
+        });
+        self.pages.insert(ticket, reading);
     }
 
     fn start_job(&mut self, job: &Job) {
@@ -244,11 +285,17 @@ impl Back for Performer {
             Effect::PlanTeardown(stack) => self.plan(stack),
             Effect::Teardown { stack, fingerprint } => self.tear_down(stack, fingerprint),
             Effect::Discover => self.discover(),
+            Effect::Scan(job) => self.scan(job),
+            Effect::Page(request) => self.page(request),
+            Effect::StopPage(ticket) => {
+                if let Some(page) = self.pages.remove(&ticket) {
+                    page.abort();
+                }
+            }
             Effect::Copy(_)
             | Effect::SetMouse(_)
             | Effect::Suspend
             | Effect::Redraw
-            | Effect::Work
             | Effect::Quit => {}
         }
     }
@@ -330,23 +377,13 @@ async fn follow_logs(
 ) {
     let options = FollowOptions {
         tail: Tail::Last(TAIL),
-        whole_groups: false,
+        whole_groups: true,
         since: None,
         follow: true,
     };
-    let mut batches = singly(follow(engine, inputs, options))
-        .ready_chunks(BATCH)
-        .boxed();
+    let mut batches = follow(engine, inputs, options).ready_chunks(BATCH).boxed();
     while let Some(batch) = batches.next().await {
-        let records = batch.into_iter().map(record).collect();
-        send(&messages, Msg::Logs(records)).await;
-    }
-}
-
-fn record(event: LogEvent) -> LogRecord {
-    match event {
-        LogEvent::Line { source, line } => LogRecord::Line { source, line },
-        LogEvent::Mark { source, at, mark } => LogRecord::Mark { source, at, mark },
+        send(&messages, Msg::Logs(batch)).await;
     }
 }
 

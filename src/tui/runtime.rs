@@ -73,7 +73,6 @@ pub(super) async fn run(
         state,
         front,
         back,
-        working: false,
         quit: false,
         blind: false,
         broken: None,
@@ -123,11 +122,6 @@ pub(super) async fn run(
                 }
                 dirty = true;
             }
-            () = std::future::ready(()), if desk.working => {
-                desk.working = false;
-                desk.handle(Msg::Work);
-                dirty = true;
-            }
         }
     }
     desk.broken.map_or(Ok(()), Err)
@@ -137,8 +131,6 @@ struct Desk<'a, F, B> {
     state: &'a mut State,
     front: &'a mut F,
     back: &'a mut B,
-    /// Something was put off until there is nothing better to do.
-    working: bool,
     quit: bool,
     /// The terminal is of no use any more.
     blind: bool,
@@ -151,7 +143,6 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
         for effect in update(self.state, message) {
             match effect {
                 Effect::Quit => self.quit = true,
-                Effect::Work => self.working = true,
                 Effect::Redraw => self.show(|front, _| front.redraw()),
                 Effect::Copy(text) => self.show(|front, _| front.copy(&text)),
                 Effect::SetMouse(on) => self.show(|front, _| front.set_mouse(on)),

@@ -4,8 +4,8 @@ use tui_input::Input;
 
 use super::Pane;
 use super::cursor::Cursor;
-use super::search::Search;
 use crate::domain::line::SourceId;
+use crate::logs::index::Index;
 use crate::tui::keymap::{COMMANDS, Context, Spec};
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub enum Dialog {
         pane: Pane,
         input: Input,
         /// What was searched before, for when this is given up.
-        saved: Option<Box<Search>>,
+        saved: Option<Box<Index>>,
     },
     /// The teardown itself is in the state: it goes on when the dialog is closed.
     Teardown,

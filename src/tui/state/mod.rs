@@ -5,7 +5,6 @@ pub mod dialog;
 pub mod pager;
 pub mod replays;
 pub mod run;
-pub mod search;
 pub mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +28,7 @@ use crate::domain::link::Link;
 use crate::domain::run::Summary;
 use crate::domain::scope::{Scope, StackName};
 use crate::domain::stats::Sample;
-use crate::logs::store::{DEFAULT_BUDGET, LogStore};
+use crate::logs::store::{DEFAULT_BUDGET, LineId, LogStore};
 
 /// What the outputs of replays and hooks may take in memory.
 const OUTPUT_BUDGET: usize = 32 << 20;
@@ -145,8 +144,29 @@ pub struct State {
     pub(super) asked_logs: BTreeSet<SourceId>,
     pub(super) asked_stats: BTreeSet<ContainerId>,
     pub(super) interrupted: bool,
-    /// Another turn was asked for and has not come yet.
-    pub(super) working: bool,
+    /// Goes to the first hit in that pane as soon as there is one.
+    pub(super) jump: Option<Pane>,
+    /// Tells what is looked for apart.
+    pub(super) tickets: u64,
+    /// The container whose log each source is.
+    pub(super) opened: BTreeMap<SourceId, ContainerId>,
+    /// The pieces of logs that are being read, by their tickets.
+    pub(super) pages: BTreeMap<u64, Paging>,
+    /// What could not be read, by the line behind it, and when it may be asked for again.
+    pub(super) paged_later: BTreeMap<LineId, Timestamp>,
+}
+
+/// A piece of a log that is being read into a gap.
+#[derive(Clone, Debug)]
+pub struct Paging {
+    /// The store's number of the source.
+    pub source: u32,
+    /// The line behind the gap.
+    pub before: LineId,
+    /// It is as much as there is room for.
+    pub stops_when_full: bool,
+    /// How many have come.
+    pub lines: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +216,11 @@ impl State {
             asked_logs: BTreeSet::new(),
             asked_stats: BTreeSet::new(),
             interrupted: false,
-            working: false,
+            jump: None,
+            tickets: 0,
+            opened: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            paged_later: BTreeMap::new(),
         }
     }
 

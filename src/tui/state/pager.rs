@@ -1,13 +1,15 @@
 //! The state of a pane that shows lines: where it stands, and how it shows them.
 //!
 //! A pane that does not follow is anchored to a line, not to a number of lines, so nothing moves
-//! when lines come, come late, or are evicted.
+//! when lines come, come late, are evicted or put back.
 
 use ratatui::layout::Size;
 
-use super::search::Search;
 use crate::domain::line::SourceId;
-use crate::logs::store::{Content, Entry, LineId, LogStore, Merged};
+use crate::logs::index::Index;
+use crate::logs::shown::{Filter, Shown};
+use crate::logs::store::{Content, Dropped, Entry, LineId, LogStore};
+use crate::text::matcher::Matcher;
 use crate::text::sanitize::{StyledText, sanitize};
 use crate::text::width::{rows, width};
 
@@ -27,17 +29,25 @@ pub struct Pager {
     /// First column of text on the screen, where lines are not wrapped.
     pub column: usize,
     pub stamps: Stamps,
-    pub search: Option<Search>,
+    pub search: Option<Index>,
+    /// Only what it finds is shown.
+    pub filter: Option<Index>,
+    /// How many lines of the same source are shown around each line that passes the filter.
+    pub context: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Position {
     #[default]
     Follow,
+    /// At the first line, also when others come before it.
+    Top {
+        /// How many lines had arrived when it was paused.
+        arrived: u64,
+    },
     Paused {
         top: Place,
-        /// The newest line when it was paused.
-        newest: LineId,
+        arrived: u64,
     },
 }
 
@@ -113,18 +123,19 @@ impl Pager {
         }
     }
 
-    /// Shows these sources, each with its name on the screen. Others than before: from their end.
-    pub fn show(&mut self, sources: Vec<(SourceId, String)>) {
+    /// Shows these sources, each with its name on the screen. Others than before: from their end,
+    /// and what was found in the former ones counts no longer.
+    #[must_use]
+    pub fn show(&mut self, sources: Vec<(SourceId, String)>) -> bool {
         let (sources, names) = sources.into_iter().unzip();
         self.names = names;
         if self.sources != sources {
             self.sources = sources;
             self.position = Position::Follow;
             self.column = 0;
-            if let Some(search) = &mut self.search {
-                search.restart();
-            }
+            return true;
         }
+        false
     }
 
     pub fn sources(&self) -> &[SourceId] {
@@ -140,24 +151,73 @@ impl Pager {
         &self.names
     }
 
-    pub fn lines<'a>(&self, store: &'a LogStore) -> Merged<'a> {
-        store.merged(&self.sources)
+    pub fn lines<'a>(&'a self, store: &'a LogStore) -> Shown<'a> {
+        let filter = self.filter.as_ref().map(|index| Filter {
+            index,
+            context: self.context,
+        });
+        Shown::new(store.merged(&self.sources), filter)
+    }
+
+    /// The search's expression.
+    pub fn matcher(&self) -> Option<&Matcher> {
+        self.search.as_ref()?.sieve().matcher.as_ref()
+    }
+
+    /// What is found here: by the search, by the filter.
+    pub fn indexes(&mut self) -> impl Iterator<Item = &mut Index> {
+        self.search.iter_mut().chain(&mut self.filter)
+    }
+
+    /// Whether anything is.
+    pub fn is_sought(&self) -> bool {
+        self.search.is_some() || self.filter.is_some()
+    }
+
+    /// Looks at an entry that has just come, or come back.
+    pub fn offer(&mut self, source: &SourceId, id: LineId, content: &Content<'_>) {
+        if self.sources.contains(source) {
+            self.indexes().for_each(|index| index.offer(id, content));
+        }
+    }
+
+    /// Forgets what the store has dropped.
+    pub fn forget(&mut self, dropped: &[Dropped]) {
+        for index in self.indexes() {
+            dropped.iter().for_each(|dropped| index.forget(dropped));
+        }
+    }
+
+    /// The line that the pane is anchored to; `None` while it follows.
+    pub fn anchor(&self, store: &LogStore) -> Option<LineId> {
+        match self.position {
+            Position::Follow => None,
+            Position::Top { .. } => self.lines(store).first(),
+            Position::Paused { top, .. } => Some(top.line),
+        }
     }
 
     pub fn is_following(&self) -> bool {
         self.position == Position::Follow
     }
 
+    /// Whether it stays with the first line of all.
+    pub fn is_at_top(&self) -> bool {
+        matches!(self.position, Position::Top { .. })
+    }
+
     /// Lines that came since the pane was paused.
-    pub fn behind(&self, store: &LogStore) -> usize {
+    pub fn behind(&self, store: &LogStore) -> u64 {
         match self.position {
             Position::Follow => 0,
-            Position::Paused { newest, .. } => {
-                let lines = self.lines(store);
-                let known = lines.rank(newest) + usize::from(store.holds(newest));
-                lines.len().saturating_sub(known)
+            Position::Top { arrived } | Position::Paused { arrived, .. } => {
+                self.arrived(store).saturating_sub(arrived)
             }
         }
+    }
+
+    fn arrived(&self, store: &LogStore) -> u64 {
+        store.merged(&self.sources).arrived()
     }
 
     /// What stands before each line in a pane of this width. A pane that would have no room left
@@ -185,11 +245,13 @@ impl Pager {
         columns - self.gutter(columns).width().min(columns)
     }
 
+    /// A gap in front of the entry takes a row of its own, the first one.
     fn rows_of(&self, entry: &Entry<'_>, columns: usize) -> usize {
-        match entry.content {
+        let own = match entry.content {
             Content::Line { bytes, .. } if self.wrap => rows(&decode(bytes).text, columns).len(),
             _ => 1,
-        }
+        };
+        own + usize::from(entry.gap.is_some())
     }
 
     /// The rows on a screen of this size, from the top.
@@ -198,7 +260,12 @@ impl Pager {
         let columns = self.text_columns(size);
         let lines = self.lines(store);
         let mut places = Vec::with_capacity(height);
-        if let Position::Paused { top, .. } = self.position {
+        let top = match self.position {
+            Position::Follow => None,
+            Position::Top { .. } => lines.first().map(|line| Place { line, row: 0 }),
+            Position::Paused { top, .. } => Some(top),
+        };
+        if let Some(top) = top {
             for entry in lines.forward(top.line) {
                 let skipped = if entry.id == top.line { top.row } else { 0 };
                 let count = self.rows_of(&entry, columns);
@@ -229,7 +296,7 @@ impl Pager {
     }
 
     /// Up to `count` rows that stand before a place.
-    fn above(&self, lines: &Merged<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
+    fn above(&self, lines: &Shown<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
         let of_line = (0..place.row).map(|row| Place { row, ..place });
         let mut above = Vec::new();
         if place.row < count {
@@ -288,7 +355,7 @@ impl Pager {
     }
 
     /// Up to `count` rows from a place on.
-    fn below(&self, lines: &Merged<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
+    fn below(&self, lines: &Shown<'_>, place: Place, count: usize, columns: usize) -> Vec<Place> {
         let mut below = Vec::new();
         for entry in lines.forward(place.line) {
             let from = if entry.id == place.line { place.row } else { 0 };
@@ -309,10 +376,9 @@ impl Pager {
     /// pause.
     fn pause_at(&mut self, store: &LogStore, size: Size, top: Place) {
         let lines = self.lines(store);
-        let Some(last) = lines.last() else { return };
-        let newest = match self.position {
-            Position::Paused { newest, .. } => newest,
-            Position::Follow => last,
+        let arrived = match self.position {
+            Position::Paused { arrived, .. } | Position::Top { arrived } => arrived,
+            Position::Follow => self.arrived(store),
         };
         let height = usize::from(size.height);
         let all = lines.first().map(|line| Place { line, row: 0 });
@@ -322,13 +388,26 @@ impl Pager {
         self.position = if fits {
             Position::Follow
         } else {
-            Position::Paused { top, newest }
+            Position::Paused { top, arrived }
         };
     }
 
     pub fn to_top(&mut self, store: &LogStore, size: Size) {
         if let Some(line) = self.lines(store).first() {
             self.pause_at(store, size, Place { line, row: 0 });
+        }
+        // What is put in front of the first line is to be seen, too.
+        if let Position::Paused { arrived, .. } = self.position {
+            self.position = Position::Top { arrived };
+        }
+    }
+
+    /// Stays with the line that is on top, whatever comes before it.
+    pub fn hold(&mut self, store: &LogStore) {
+        if let (Position::Top { arrived }, Some(line)) = (self.position, self.lines(store).first())
+        {
+            let top = Place { line, row: 0 };
+            self.position = Position::Paused { top, arrived };
         }
     }
 
@@ -338,13 +417,17 @@ impl Pager {
 
     /// Brings a line into sight, a third down the screen, and its first match from the side.
     pub fn reveal(&mut self, store: &LogStore, size: Size, line: LineId) {
-        let mut top = Place { line, row: 0 };
+        let gap = store.get(line).is_some_and(|entry| entry.gap.is_some());
+        let mut top = Place {
+            line,
+            row: usize::from(gap),
+        };
         let columns = self.text_columns(size);
         if let Some((text, at)) = self.first_match(store, line) {
             let start = width(&text[..at]);
             if self.wrap {
                 let rows = rows(&text, columns);
-                top.row = rows.partition_point(|row| row.end <= at);
+                top.row += rows.partition_point(|row| row.end <= at);
             } else if start < self.column || start + 10 > self.column + columns {
                 self.column = start.saturating_sub(columns / 2);
             }
@@ -364,7 +447,7 @@ impl Pager {
             return None;
         };
         let text = decode(bytes).text;
-        let start = self.search.as_ref()?.matcher().ranges(&text).next()?.start;
+        let start = self.matcher()?.ranges(&text).next()?.start;
         Some((text, start))
     }
 
@@ -407,7 +490,7 @@ impl Pager {
     }
 
     /// The last match on the screen or before it, else the first one after it.
-    fn nearest_hit(&self, search: &Search, store: &LogStore, size: Size) -> Option<LineId> {
+    fn nearest_hit(&self, search: &Index, store: &LogStore, size: Size) -> Option<LineId> {
         let bottom = self.window(store, size).last()?.line;
         search.at_or_before(bottom).or_else(|| search.after(bottom))
     }

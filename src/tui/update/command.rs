@@ -1,12 +1,12 @@
 //! Carrying out the commands of the keymap.
 
+use crate::logs::index::Index;
 use crate::logs::store::LogStore;
 use crate::tui::effect::{Effect, Job};
 use crate::tui::keymap::Command;
 use crate::tui::state::dialog::Dialog;
 use crate::tui::state::pager::Pager;
 use crate::tui::state::run::Subject;
-use crate::tui::state::search::Search;
 use crate::tui::state::tree::Row;
 use crate::tui::state::{Pane, Screen, State, cursor::Cursor};
 use ratatui::layout::Size;
@@ -31,7 +31,7 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
                 cursor: Cursor::default(),
             });
         }
-        Command::Back => back(state),
+        Command::Back => back(state, effects),
         Command::Confirm => dialogs::confirm(state, effects),
         Command::Cockpit => go(state, Screen::Cockpit),
         Command::Logs => go(state, Screen::Logs),
@@ -202,9 +202,9 @@ fn cycle(state: &mut State, by: isize) {
     }
 }
 
-fn back(state: &mut State) {
+fn back(state: &mut State, effects: &mut Vec<Effect>) {
     if state.dialog.is_some() {
-        dialogs::close(state);
+        dialogs::close(state, effects);
         return;
     }
     if let Some((pane, ..)) = pager(state)
@@ -337,7 +337,7 @@ fn next_hit(state: &mut State, forward: bool) {
     if pane.search.is_none() {
         state.notify("nothing is searched; / starts");
     } else if !pane.next_hit(store, size, forward) {
-        let done = pane.search.as_ref().is_some_and(Search::is_done);
+        let done = pane.search.as_ref().is_some_and(Index::is_done);
         state.notify(if done {
             "no line matches"
         } else {

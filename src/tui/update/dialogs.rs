@@ -7,6 +7,7 @@ use tui_input::{Input, InputRequest};
 
 use crate::domain::plan::{ItemKind, TeardownPlan};
 use crate::domain::scope::{Placement, StackName};
+use crate::logs::index::Index;
 use crate::text::matcher::Matcher;
 use crate::text::sanitize::sanitize_plain;
 use crate::tui::effect::Effect;
@@ -14,11 +15,10 @@ use crate::tui::keymap::Key;
 use crate::tui::layout::Layout;
 use crate::tui::state::dialog::{Dialog, offers};
 use crate::tui::state::run::{Stage, Stopping, Teardown, What};
-use crate::tui::state::search::Search;
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
 
-use super::{command, run};
+use super::{command, logs, run};
 
 /// Text that can be typed is bounded: a paste is not an essay.
 const TYPED: usize = 200;
@@ -42,21 +42,20 @@ pub(super) fn type_key(state: &mut State, key: Key, effects: &mut Vec<Effect>) {
             None => return,
         },
     };
-    edit(state, &[request]);
-    super::logs::search_more(state, effects);
+    edit(state, &[request], effects);
 }
 
-pub(super) fn paste(state: &mut State, text: &str) {
+pub(super) fn paste(state: &mut State, text: &str, effects: &mut Vec<Effect>) {
     let text = sanitize_plain(text);
     let requests: Vec<InputRequest> = text
         .chars()
         .take(TYPED)
         .map(InputRequest::InsertChar)
         .collect();
-    edit(state, &requests);
+    edit(state, &requests, effects);
 }
 
-fn edit(state: &mut State, requests: &[InputRequest]) {
+fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>) {
     let Some(input) = input(state) else { return };
     let before = input.value().to_owned();
     for request in requests {
@@ -71,9 +70,9 @@ fn edit(state: &mut State, requests: &[InputRequest]) {
     match &mut state.dialog {
         Some(Dialog::Palette { cursor, .. }) => cursor.go(0),
         Some(Dialog::Search { pane, input, .. }) => {
-            let search = Matcher::new(input.value()).map(Search::new);
+            let search = Matcher::new(input.value()).map(Index::seeking);
             let pane = *pane;
-            set_search(state, pane, search);
+            set_search(state, pane, search, effects);
         }
         _ => {}
     }
@@ -90,18 +89,14 @@ fn input(state: &mut State) -> Option<&mut Input> {
     }
 }
 
-/// Gives a pane a search and looks through the first lines at once, so that hits show as one
-/// types.
-fn set_search(state: &mut State, pane: Pane, search: Option<Search>) {
-    let (pager, store) = match pane {
-        Pane::Output => (&mut state.output_pane, &state.outputs),
-        _ => (&mut state.log_pane, &state.logs),
+/// Gives a pane a search, and begins it at once, so that hits show as one types.
+fn set_search(state: &mut State, pane: Pane, search: Option<Index>, effects: &mut Vec<Effect>) {
+    let pager = match pane {
+        Pane::Output => &mut state.output_pane,
+        _ => &mut state.log_pane,
     };
     pager.search = search;
-    let lines = pager.lines(store);
-    if let Some(search) = &mut pager.search {
-        search.scan(&lines);
-    }
+    logs::look_again(state, pane, effects);
 }
 
 pub(super) fn open_search(state: &mut State) {
@@ -125,11 +120,11 @@ pub(super) fn open_search(state: &mut State) {
 }
 
 /// Closes what is open, and takes back what it only tried.
-pub(super) fn close(state: &mut State) {
+pub(super) fn close(state: &mut State, effects: &mut Vec<Effect>) {
     state.interrupted = false;
     match state.dialog.take() {
         Some(Dialog::Search { pane, saved, .. }) => {
-            set_search(state, pane, saved.map(|search| *search));
+            set_search(state, pane, saved.map(|search| *search), effects);
         }
         Some(Dialog::Teardown) => {
             let goes_on = state
@@ -161,12 +156,16 @@ pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
             if let Some((pager, store, size)) = command::pager(state) {
                 let found = pager.next_hit(store, size, true);
                 let problem = pager.search.as_ref().and_then(|search| {
-                    let problem = search.matcher().problem()?;
+                    let problem = search.sieve().matcher.as_ref()?.problem()?;
                     Some(format!(
                         "searched literally, as it is no expression: {problem}"
                     ))
                 });
-                let nothing = pager.search.as_ref().is_some_and(Search::is_done) && !found;
+                let done = pager.search.as_ref().is_some_and(Index::is_done);
+                let nothing = done && !found;
+                let soon = pager.search.is_some() && !done && !found;
+                let pane = state.focus;
+                state.jump = soon.then_some(pane);
                 if let Some(problem) = problem {
                     state.notify(sanitize_plain(&problem));
                 } else if nothing {
@@ -320,12 +319,12 @@ fn confirm_teardown(state: &mut State, effects: &mut Vec<Effect>) {
     } = &teardown.stage
     else {
         if matches!(teardown.stage, Stage::Refused(_) | Stage::Over { .. }) {
-            close(state);
+            close(state, effects);
         }
         return;
     };
     if plan.is_empty() && plan.hook.is_none() {
-        close(state);
+        close(state, effects);
         return;
     }
     if typed.value().trim() != &*teardown.stack {
@@ -371,7 +370,7 @@ pub(super) fn interrupt(state: &mut State, effects: &mut Vec<Effect>) {
         return;
     }
     if matches!(state.dialog, Some(Dialog::Search { .. })) {
-        close(state);
+        close(state, effects);
         state.interrupted = true;
     }
     quit(state, effects);

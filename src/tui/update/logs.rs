@@ -1,71 +1,307 @@
-//! Lines that come in, and the searches over them.
+//! Lines that come in or come back, and what is sought in them.
 
-use crate::domain::line::Line;
-use crate::domain::line::SourceId;
-use crate::logs::store::{LineId, LogStore};
-use crate::tui::effect::Effect;
-use crate::tui::msg::LogRecord;
-use crate::tui::state::State;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::line::{Channel, SourceId};
+use crate::logs::index::{Found, Index};
+use crate::logs::store::{Filled, Filling, LineId, LogStore};
+use crate::logs::{FollowEvent, PageEvent, Piece};
+use crate::text::sanitize::sanitize_plain;
+use crate::tui::effect::{Effect, PageRequest};
+use crate::tui::layout::Layout;
 use crate::tui::state::pager::Pager;
+use crate::tui::state::{Paging, Pane, State};
 
-pub(super) fn take(state: &mut State, records: Vec<LogRecord>, effects: &mut Vec<Effect>) {
-    for record in records {
-        match record {
-            LogRecord::Line { source, line } => {
-                push(&mut state.logs, &mut state.log_pane, &source, &line);
+/// Lines that are read at once where the user scrolls into what is not held.
+const PAGE: u32 = 5_000;
+/// The same in bytes, where reading them costs the engine a pass through the whole log.
+const LONG_PAGE: usize = 16 << 20;
+/// What could not be read is not asked for again for so long.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
+
+pub(super) fn take(state: &mut State, events: Vec<FollowEvent>) {
+    look_at(state);
+    for event in events {
+        match event {
+            FollowEvent::Opened {
+                source,
+                container,
+                reached_start,
+            } => {
+                let before = state.opened.insert(source.clone(), container.clone());
+                let anew = before.is_some_and(|before| before != container);
+                state.logs.opened(&source, reached_start, anew);
             }
-            LogRecord::Mark { source, at, mark } => {
-                state.logs.push_mark(&source, at, mark);
+            FollowEvent::Lines { source, batch } => {
+                for (at, channel, bytes) in batch.iter() {
+                    let (store, pane) = (&mut state.logs, &mut state.log_pane);
+                    push(store, pane, &source, at, channel, bytes);
+                }
+            }
+            FollowEvent::Mark { source, at, mark } => {
+                if let Some(id) = state.logs.push_mark(&source, at, mark)
+                    && let Some(entry) = state.logs.get(id)
+                {
+                    state.log_pane.offer(&source, id, &entry.content);
+                }
             }
         }
     }
-    search_more(state, effects);
+    forget(&mut state.logs, &mut state.log_pane);
 }
 
-/// Keeps a line, and offers it to the search of the pane that shows its source.
+/// Keeps a line, and offers it to what is sought in the pane that shows its source.
 pub(super) fn push(
     store: &mut LogStore,
     pane: &mut Pager,
     source: &SourceId,
-    line: &Line,
-) -> LineId {
-    let evictions = store.evictions();
-    let id = store.push(source, line);
-    let shown = pane.sources().contains(source);
-    if let Some(search) = &mut pane.search {
-        if shown {
-            search.offer(id, &line.bytes);
-        }
-        if store.evictions() != evictions {
-            search.prune(store);
-        }
+    at: Timestamp,
+    channel: Channel,
+    bytes: &[u8],
+) {
+    if let Some(id) = store.push(source, at, channel, bytes)
+        && pane.is_sought()
+        && let Some(entry) = store.get(id)
+    {
+        pane.offer(source, id, &entry.content);
     }
-    id
 }
 
-/// Goes on with a search that has not seen all lines, a slice at a time.
-pub(super) fn work(state: &mut State, effects: &mut Vec<Effect>) {
-    state.working = false;
+/// What the store no longer holds is not found any more.
+pub(super) fn forget(store: &mut LogStore, pane: &mut Pager) {
+    let dropped = store.take_dropped();
+    if !dropped.is_empty() {
+        pane.forget(&dropped);
+    }
+}
+
+/// Keeps what the user looks at, whatever comes in.
+fn look_at(state: &mut State) {
+    let pane = &state.log_pane;
+    let anchor = pane.anchor(&state.logs);
+    let sources = pane.sources().to_vec();
+    state
+        .logs
+        .look_at(anchor.map(|anchor| (anchor, sources.iter())));
+}
+
+/// Looks through everything that is held for what is sought in a pane.
+pub(super) fn look_again(state: &mut State, pane: Pane, effects: &mut Vec<Effect>) {
+    let (pager, store) = match pane {
+        Pane::Output => (&mut state.output_pane, &state.outputs),
+        _ => (&mut state.log_pane, &state.logs),
+    };
+    let snapshot = store.snapshot(pager.sources());
+    for index in pager.indexes() {
+        state.tickets += 1;
+        effects.push(Effect::Scan(index.begin(state.tickets, snapshot.clone())));
+    }
+}
+
+pub(super) fn found(state: &mut State, found: &Found) {
     for (pane, store) in [
         (&mut state.log_pane, &state.logs),
         (&mut state.output_pane, &state.outputs),
     ] {
-        let lines = pane.lines(store);
-        if let Some(search) = &mut pane.search {
-            search.scan(&lines);
+        for index in pane.indexes() {
+            index.take(found, store);
         }
     }
-    search_more(state, effects);
+    if let Some(pane) = state.jump {
+        jump(state, pane);
+    }
 }
 
-/// Asks for another turn if a search is not done, unless it was asked for already.
-pub(super) fn search_more(state: &mut State, effects: &mut Vec<Effect>) {
-    let open = [&state.log_pane, &state.output_pane]
-        .into_iter()
-        .filter_map(|pane| pane.search.as_ref())
-        .any(|search| !search.is_done());
-    if open && !state.working {
-        state.working = true;
-        effects.push(Effect::Work);
+/// Goes to the first hit of a search that had none when it was confirmed.
+fn jump(state: &mut State, pane: Pane) {
+    let size = super::current_layout(state).size(pane);
+    let (pager, store) = match pane {
+        Pane::Output => (&mut state.output_pane, &state.outputs),
+        _ => (&mut state.log_pane, &state.logs),
+    };
+    let over = pager.search.as_ref().is_none_or(Index::is_done);
+    if pager.next_hit(store, size, true) {
+        state.jump = None;
+    } else if over {
+        state.jump = None;
+        state.notify("no line matches yet");
     }
+}
+
+pub(super) fn paged(
+    state: &mut State,
+    ticket: u64,
+    event: Result<PageEvent, String>,
+    effects: &mut Vec<Effect>,
+) {
+    let Some(page) = state.pages.get_mut(&ticket) else {
+        return;
+    };
+    let source = page.source;
+    match event {
+        Ok(PageEvent::Lines(batch)) => {
+            if page.stops_when_full && !state.logs.has_room(2 * batch.bytes()) {
+                stop(state, ticket, effects);
+                state.notify(format!(
+                    "the {} MiB for logs are full; the rest is read when you go there",
+                    state.logs.budget() >> 20
+                ));
+                return;
+            }
+            page.lines += batch.len();
+            look_at(state);
+            let Some(name) = state.logs.source_id(source).cloned() else {
+                return;
+            };
+            for (at, channel, bytes) in batch.iter() {
+                if let Some(id) = state.logs.fill(source, at, channel, bytes)
+                    && state.log_pane.is_sought()
+                    && let Some(entry) = state.logs.get(id)
+                {
+                    state.log_pane.offer(&name, id, &entry.content);
+                }
+            }
+        }
+        Ok(PageEvent::End {
+            reached_start,
+            reached_before,
+        }) => {
+            let end = Filled {
+                reached_start,
+                complete: reached_before,
+            };
+            state.logs.end_fill(source, Some(end));
+            if page.lines == 0 {
+                page_later(state, ticket);
+            }
+            state.pages.remove(&ticket);
+        }
+        Err(cause) => {
+            state.logs.end_fill(source, None);
+            page_later(state, ticket);
+            state.pages.remove(&ticket);
+            let cause = sanitize_plain(&cause).into_owned();
+            state.notify(format!("older lines cannot be read: {cause}"));
+        }
+    }
+    forget(&mut state.logs, &mut state.log_pane);
+}
+
+fn page_later(state: &mut State, ticket: u64) {
+    if let Some(page) = state.pages.get(&ticket) {
+        let until = state.now.saturating_add(PAUSE).unwrap_or(state.now);
+        state.paged_later.insert(page.before, until);
+    }
+}
+
+fn stop(state: &mut State, ticket: u64, effects: &mut Vec<Effect>) {
+    if let Some(page) = state.pages.remove(&ticket) {
+        state.logs.end_fill(page.source, None);
+        let until = state.now.saturating_add(PAUSE).unwrap_or(state.now);
+        state.paged_later.insert(page.before, until);
+        effects.push(Effect::StopPage(ticket));
+    }
+}
+
+/// Asks for what the user is about to see and is not held.
+pub(super) fn settle(state: &mut State, layout: &Layout, effects: &mut Vec<Effect>) {
+    look_at(state);
+    let now = state.now;
+    state.paged_later.retain(|_, until| *until > now);
+    let following = state.log_pane.is_following();
+    let unseen: Vec<u64> = state
+        .pages
+        .iter()
+        .filter(|(_, page)| {
+            let source = state.logs.source_id(page.source);
+            let shown = source.is_some_and(|source| state.log_pane.sources().contains(source));
+            !shown || following
+        })
+        .map(|(ticket, _)| *ticket)
+        .collect();
+    for ticket in unseen {
+        stop(state, ticket, effects);
+    }
+    if following || !layout.shows(Pane::Logs) {
+        return;
+    }
+    for (before, piece, filling) in missing(state, layout) {
+        ask(state, before, piece, filling, effects);
+    }
+}
+
+/// What lines are missing at or near what is on the screen.
+fn missing(state: &State, layout: &Layout) -> Vec<(LineId, Piece, Filling)> {
+    let (pane, store) = (&state.log_pane, &state.logs);
+    let merged = store.merged(pane.sources());
+    let size = layout.size(Pane::Logs);
+    if pane.is_at_top() {
+        let whole = |id: LineId| (id, Piece::Whole { before: id.time() }, Filling::FromStart);
+        return merged.heads().map(whole).collect();
+    }
+    let window = pane.window(store, size);
+    let (Some(top), Some(bottom)) = (window.first(), window.last()) else {
+        return Vec::new();
+    };
+    let reach = u64::from(size.height) * 3;
+    let above = merged.gaps_above(bottom.line, reach);
+    let below = merged.gaps_below(bottom.line, reach);
+    above
+        .chain(below)
+        .map(|id| {
+            let held = merged.above(id).filter(|held| *held >= top.line);
+            match held {
+                Some(held) => (
+                    id,
+                    Piece::Forward {
+                        after: held.time(),
+                        before: Some(id.time()),
+                        limit: LONG_PAGE,
+                    },
+                    Filling::FromAbove,
+                ),
+                None => (
+                    id,
+                    Piece::Backward {
+                        before: id.time(),
+                        records_after: store.records_from(id),
+                        want: PAGE,
+                    },
+                    Filling::FromBelow,
+                ),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn ask(
+    state: &mut State,
+    before: LineId,
+    piece: Piece,
+    filling: Filling,
+    effects: &mut Vec<Effect>,
+) {
+    let source = before.source();
+    let name = state.logs.source_id(source);
+    let container = name.and_then(|name| state.opened.get(name)).cloned();
+    let Some(container) = container else { return };
+    if state.paged_later.contains_key(&before) || !state.logs.begin_fill(before, filling) {
+        return;
+    }
+    state.tickets += 1;
+    let ticket = state.tickets;
+    state.pages.insert(
+        ticket,
+        Paging {
+            source,
+            before,
+            stops_when_full: !matches!(piece, Piece::Backward { .. }),
+            lines: 0,
+        },
+    );
+    effects.push(Effect::Page(PageRequest {
+        ticket,
+        container,
+        piece,
+    }));
 }

@@ -29,10 +29,10 @@ use crate::text::sanitize::sanitize_plain;
 pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     // What only adds to what is shown does not change where anything is.
-    let settles = !matches!(msg, Msg::Logs(_) | Msg::Stats(..) | Msg::Work);
+    let settles = !matches!(msg, Msg::Logs(_) | Msg::Stats(..) | Msg::Found(_));
     match msg {
         Msg::Key(key) => on_key(state, key, &mut effects),
-        Msg::Paste(text) => dialogs::paste(state, &text),
+        Msg::Paste(text) => dialogs::paste(state, &text, &mut effects),
         Msg::Mouse(mouse) => mouse::on_mouse(state, mouse),
         Msg::Resize(size) => state.area = size,
         Msg::Tick(now) => {
@@ -61,7 +61,9 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::Stats(id, sample) => {
             state.samples.insert(id, sample);
         }
-        Msg::Logs(records) => logs::take(state, records, &mut effects),
+        Msg::Logs(events) => logs::take(state, events),
+        Msg::Found(found) => logs::found(state, &found),
+        Msg::Paged(ticket, event) => logs::paged(state, ticket, event, &mut effects),
         Msg::Replays(Ok(list)) => state.replays.set(list),
         Msg::Replays(Err(problem)) => {
             state.replays.discovery = Discovery::Failed(sanitize_plain(&problem).into_owned());
@@ -71,7 +73,6 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::RunEnded { problem } => run::on_end(state, problem, &mut effects),
         Msg::Notice(text) => state.notify(sanitize_plain(&text)),
         Msg::End => dialogs::end(state, &mut effects),
-        Msg::Work => logs::work(state, &mut effects),
     }
     if settles {
         settle(state, &mut effects);
@@ -112,9 +113,9 @@ fn settle(state: &mut State, effects: &mut Vec<Effect>) {
         .settle(state.replays.list().len(), height(Pane::Replays));
     dialogs::settle(state, &layout);
     show_logs(state, effects);
-    show_output(state);
+    show_output(state, effects);
     watch_stats(state, &layout, effects);
-    logs::search_more(state, effects);
+    logs::settle(state, &layout, effects);
 }
 
 fn show_logs(state: &mut State, effects: &mut Vec<Effect>) {
@@ -123,7 +124,9 @@ fn show_logs(state: &mut State, effects: &mut Vec<Effect>) {
         .iter()
         .map(|source| (source.clone(), log_name(state, source, &sources)))
         .collect();
-    state.log_pane.show(named);
+    if state.log_pane.show(named) {
+        logs::look_again(state, Pane::Logs, effects);
+    }
     let wanted: BTreeSet<SourceId> = sources.into_iter().collect();
     if wanted != state.asked_logs {
         state.asked_logs.clone_from(&wanted);
@@ -142,13 +145,15 @@ fn log_name(state: &State, source: &SourceId, shown: &[SourceId]) -> String {
     }
 }
 
-fn show_output(state: &mut State) {
+fn show_output(state: &mut State, effects: &mut Vec<Effect>) {
     let source = match state.subject {
         Subject::Step(step) => Some(step_output(step)),
         Subject::Selected => state.replays.selected().map(|r| replay_output(&r.name)),
     };
     let named = source.map(|source| (source, String::new()));
-    state.output_pane.show(named.into_iter().collect());
+    if state.output_pane.show(named.into_iter().collect()) {
+        logs::look_again(state, Pane::Output, effects);
+    }
 }
 
 /// Statistics cost the engine, so only the running containers on the screen are sampled.

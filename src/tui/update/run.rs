@@ -1,6 +1,6 @@
 //! Starting and stopping what runs, and taking in its events.
 
-use crate::domain::line::{Channel, Line, SourceId};
+use crate::domain::line::{Channel, SourceId};
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict};
@@ -13,7 +13,7 @@ use crate::tui::state::run::{
 use crate::tui::state::{Pane, Quitting, State};
 
 use super::current_layout;
-use super::logs::push;
+use super::logs::{forget, push};
 
 /// Starts a job, if nothing else runs.
 pub(super) fn start(state: &mut State, job: Job, effects: &mut Vec<Effect>) {
@@ -184,21 +184,16 @@ fn leave_reason(state: &mut State, event: &RunEvent, result: &ReplayResult) {
 
 fn clear_output(state: &mut State, source: &SourceId) {
     state.outputs.clear(source);
+    forget(&mut state.outputs, &mut state.output_pane);
     if state.output_pane.sources().contains(source) {
         state.output_pane.follow();
-        if let Some(search) = &mut state.output_pane.search {
-            search.restart();
-        }
     }
 }
 
 fn output(state: &mut State, event: &RunEvent, source: &SourceId, text: &[u8]) {
-    let line = Line {
-        at: event.at,
-        channel: Channel::Out,
-        bytes: text.into(),
-    };
-    push(&mut state.outputs, &mut state.output_pane, source, &line);
+    let (store, pane) = (&mut state.outputs, &mut state.output_pane);
+    push(store, pane, source, event.at, Channel::Out, text);
+    forget(store, pane);
 }
 
 /// What came only with the end, because its lines were not sent one by one.

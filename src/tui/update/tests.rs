@@ -1,6 +1,7 @@
 //! Keys as text, and what they do.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,20 @@ use crate::domain::container::State as Run;
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
-use crate::domain::line::SourceId;
+use crate::domain::id::ContainerId;
+use crate::domain::line::{Channel, LineBatch, SourceId};
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{Ending, Output, RunEventKind, StepOutcome, Verdict};
-use crate::tui::effect::{Effect, Job};
+use crate::logs::{FollowEvent, PageEvent, Piece};
+use crate::tui::effect::{Effect, Job, PageRequest};
 use crate::tui::fixtures::{
-    busy, connected, containers, event, finished, fresh, key, keys, line, now, plan, press, screen,
-    send,
+    ago, busy, connected, containers, event, finished, fresh, key, keys, line, now, plan, press,
+    screen, send, tell,
 };
 use crate::tui::keymap::{COMMANDS, Context, resolve};
 use crate::tui::layout::layout;
-use crate::tui::msg::{LogRecord, Mouse, MouseAction, Msg};
+use crate::tui::msg::{Mouse, MouseAction, Msg};
 use crate::tui::state::dialog::Dialog;
 use crate::tui::state::replays::Status;
 use crate::tui::state::run::{Stage, Subject};
@@ -33,19 +36,14 @@ use crate::tui::state::{Pane, Screen, State};
 /// The effects of keys, without those that only say what is on the screen.
 fn effects_of(state: &mut State, keys: &str) -> Vec<Effect> {
     let mut effects = all_effects(state, keys);
-    effects.retain(|effect| {
-        !matches!(
-            effect,
-            Effect::SelectLogs(_) | Effect::WatchStats(_) | Effect::Work
-        )
-    });
+    effects.retain(|effect| !matches!(effect, Effect::SelectLogs(_) | Effect::WatchStats(_)));
     effects
 }
 
 fn all_effects(state: &mut State, text: &str) -> Vec<Effect> {
     keys(text)
         .into_iter()
-        .flat_map(|key| update(state, key))
+        .flat_map(|key| tell(state, key))
         .collect()
 }
 
@@ -601,7 +599,7 @@ fn a_paused_pane_does_not_move_and_counts_what_comes() {
     }
     assert_eq!(still(&state), before);
     assert!(
-        screen(&state).contains("paused, 7 new lines"),
+        screen(&state).contains("paused, 8 new lines"),
         "{}",
         screen(&state)
     );
@@ -660,31 +658,196 @@ fn a_search_walks_through_its_hits() {
     assert!(state.log_pane.search.is_none());
     // Given up, a search leaves the one before.
     press(&mut state, "/7<enter>/x<esc>");
+    assert_eq!(state.log_pane.matcher().unwrap().pattern(), "7");
+}
+
+#[test]
+fn a_search_that_is_confirmed_early_goes_to_its_hit_when_it_comes() {
+    let mut state = connected(80, 24);
+    printed(&mut state, 200);
+    press(&mut state, "2");
+    let mut scans = Vec::new();
+    for key in keys("/line 17$<enter>") {
+        scans.extend(update(&mut state, key));
+    }
+    assert!(!screen(&state).contains("line 17 "));
+    let answers = scans.into_iter().filter_map(|effect| match effect {
+        Effect::Scan(job) => Some(job),
+        _ => None,
+    });
+    // Those of what was typed before the last letter are not waited for, and change nothing.
+    for job in answers {
+        job.run(|found| {
+            update(&mut state, Msg::Found(found));
+            ControlFlow::Continue(())
+        });
+    }
+    assert_eq!(state.log_pane.search.as_ref().unwrap().count(), 1);
+    assert!(screen(&state).contains("line 17 "));
+}
+
+fn opened(state: &mut State, reached_start: bool) {
+    let opened = FollowEvent::Opened {
+        source: SourceId("tenant_tenant_1".into()),
+        container: ContainerId::new("tenant"),
+        reached_start,
+    };
+    send(state, Msg::Logs(vec![opened]));
+}
+
+fn batch(lines: impl IntoIterator<Item = u64>) -> LineBatch {
+    let mut batch = LineBatch::default();
+    for n in lines {
+        let at = ago(1000 - n);
+        batch.push(at, Channel::Out, format!("line {n}").as_bytes());
+    }
+    batch
+}
+
+fn pages(effects: &[Effect]) -> Vec<&PageRequest> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Page(request) => Some(request),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_never_read_is_read_when_one_scrolls_there_and_nothing_jumps() {
+    let mut state = connected(80, 24);
+    opened(&mut state, false);
+    let lines = batch(500..700);
+    let source = SourceId("tenant_tenant_1".into());
+    send(
+        &mut state,
+        Msg::Logs(vec![FollowEvent::Lines {
+            source,
+            batch: lines,
+        }]),
+    );
     assert_eq!(
-        state.log_pane.search.as_ref().unwrap().matcher().pattern(),
-        "7"
+        pages(&all_effects(&mut state, "2k")),
+        Vec::<&PageRequest>::new()
+    );
+    let mut effects = Vec::new();
+    while pages(&effects).is_empty() {
+        assert!(
+            !screen(&state).contains("line 500 "),
+            "asked before it is seen"
+        );
+        effects = all_effects(&mut state, "<pgup>");
+    }
+    let request = pages(&effects)[0].clone();
+    assert_eq!(request.container, ContainerId::new("tenant"));
+    assert!(
+        matches!(request.piece, Piece::Backward { before, records_after: 200, .. } if before == ago(500)),
+        "{request:?}"
+    );
+    let seen = |state: &State| {
+        let text = screen(state);
+        text.lines().skip(2).take(20).collect::<Vec<_>>().join("\n")
+    };
+    let before = seen(&state);
+    let lines = PageEvent::Lines(batch(300..501));
+    assert_eq!(all_effects(&mut state, "<pgup>").len(), 0, "once");
+    press(&mut state, "<pgdn>");
+    send(&mut state, Msg::Paged(request.ticket, Ok(lines)));
+    let end = PageEvent::End {
+        reached_start: false,
+        reached_before: true,
+    };
+    send(&mut state, Msg::Paged(request.ticket, Ok(end)));
+    assert_eq!(seen(&state), before);
+    while !seen(&state).contains("line 300 ") {
+        press(&mut state, "<pgup>");
+    }
+    assert!(
+        screen(&state).contains("╌╌ older lines of"),
+        "{}",
+        screen(&state)
     );
 }
 
 #[test]
-fn a_long_search_goes_on_in_turns() {
+fn the_start_of_a_log_is_read_as_a_whole_and_shown_at_once() {
     let mut state = connected(80, 24);
-    let count = 2 * crate::tui::state::search::SLICE as u64 + 10;
-    let records: Vec<LogRecord> = (0..count)
-        .map(|n| line("tenant_tenant_1", 100_000 - n, "x"))
-        .collect();
-    send(&mut state, Msg::Logs(records));
-    let mut effects = all_effects(&mut state, "2/x");
-    let mut turns = 0;
-    while effects.contains(&Effect::Work) {
-        turns += 1;
-        effects = update(&mut state, Msg::Work);
-    }
-    assert_eq!(turns, 2);
-    assert_eq!(
-        state.log_pane.search.as_ref().unwrap().count() as u64,
-        count
+    opened(&mut state, false);
+    let source = SourceId("tenant_tenant_1".into());
+    let lines = batch(500..700);
+    send(
+        &mut state,
+        Msg::Logs(vec![FollowEvent::Lines {
+            source,
+            batch: lines,
+        }]),
     );
+    let effects = all_effects(&mut state, "2g");
+    let request = pages(&effects)[0].clone();
+    assert_eq!(request.piece, Piece::Whole { before: ago(500) });
+    assert!(screen(&state).contains("being read…"));
+    send(
+        &mut state,
+        Msg::Paged(request.ticket, Ok(PageEvent::Lines(batch(0..100)))),
+    );
+    assert!(screen(&state).contains("line 0 "), "{}", screen(&state));
+    send(
+        &mut state,
+        Msg::Paged(request.ticket, Ok(PageEvent::Lines(batch(100..501)))),
+    );
+    let end = PageEvent::End {
+        reached_start: true,
+        reached_before: true,
+    };
+    send(&mut state, Msg::Paged(request.ticket, Ok(end)));
+    assert!(!screen(&state).contains("╌╌"));
+    let held = state.logs.usage(&SourceId("tenant_tenant_1".into()));
+    assert_eq!(held.entries, 700);
+    // Who goes back to the present has nothing more read.
+    let mut state = connected(80, 24);
+    opened(&mut state, false);
+    printed(&mut state, 200);
+    let effects = all_effects(&mut state, "2g");
+    let ticket = pages(&effects)[0].ticket;
+    assert_eq!(all_effects(&mut state, "G"), [Effect::StopPage(ticket)]);
+}
+
+#[test]
+fn what_cannot_be_read_is_said_and_asked_for_later() {
+    let mut state = connected(80, 24);
+    opened(&mut state, false);
+    printed(&mut state, 200);
+    let effects = all_effects(&mut state, "2g");
+    let ticket = pages(&effects)[0].ticket;
+    send(
+        &mut state,
+        Msg::Paged(ticket, Err("the engine is away".to_owned())),
+    );
+    assert!(screen(&state).contains("older lines cannot be read: the engine is away"));
+    assert_eq!(
+        pages(&all_effects(&mut state, "jk")),
+        Vec::<&PageRequest>::new()
+    );
+    let later = now().checked_add(Duration::from_secs(6)).unwrap();
+    assert_eq!(pages(&tell(&mut state, Msg::Tick(later))).len(), 1);
+}
+
+#[test]
+fn reading_the_start_stops_when_there_is_no_room_left() {
+    let mut state = connected(80, 24);
+    state.logs = crate::logs::store::LogStore::new(64 << 10);
+    opened(&mut state, false);
+    printed(&mut state, 100);
+    let effects = all_effects(&mut state, "2g");
+    let ticket = pages(&effects)[0].ticket;
+    let mut long = LineBatch::default();
+    for n in 0..500 {
+        long.push(ago(10_000 - n), Channel::Out, &[b'x'; 90]);
+    }
+    let stopped = tell(&mut state, Msg::Paged(ticket, Ok(PageEvent::Lines(long))));
+    assert!(stopped.contains(&Effect::StopPage(ticket)), "{stopped:?}");
+    assert!(state.logs.held() <= state.logs.budget());
 }
 
 #[test]
@@ -1066,14 +1229,7 @@ fn what_is_pasted_is_typed_and_does_nothing_else() {
     assert_eq!(update(&mut state, Msg::Paste("uaTq".to_owned())), []);
     press(&mut state, "2/");
     send(&mut state, Msg::Paste("x".repeat(10_000)));
-    let typed = state
-        .log_pane
-        .search
-        .as_ref()
-        .unwrap()
-        .matcher()
-        .pattern()
-        .len();
+    let typed = state.log_pane.matcher().unwrap().pattern().len();
     assert_eq!(typed, 200);
 }
 

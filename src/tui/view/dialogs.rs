@@ -122,7 +122,8 @@ fn draw_search(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut
         _ => &state.log_pane,
     };
     if let Some(search) = &pager.search {
-        let literal = if search.matcher().problem().is_some() {
+        let matcher = search.sieve().matcher.as_ref();
+        let literal = if matcher.is_some_and(|matcher| matcher.problem().is_some()) {
             ", literally"
         } else {
             ""

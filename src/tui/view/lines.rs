@@ -14,7 +14,7 @@ use super::replays::{verdict_role, verdict_words};
 use crate::domain::container::Container;
 use crate::domain::line::Mark;
 use crate::domain::run::Seconds;
-use crate::logs::store::{Content, Entry, LineId, LogStore};
+use crate::logs::store::{Content, Entry, Gap, LineId, LogStore};
 use crate::text::sanitize::{StyledText, sanitize_plain};
 use crate::text::width::{rows, truncate, window};
 use crate::tui::layout::PaneArea;
@@ -27,7 +27,7 @@ use crate::tui::theme::Role;
 pub(super) fn draw_logs(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
     let pager = &state.log_pane;
     let mut parts = position(pager, &state.logs);
-    let evicted = pager.lines(&state.logs).evicted();
+    let evicted = pager.lines(&state.logs).merged().evicted();
     if evicted > 0 {
         parts.push((format!("{evicted} older dropped"), Role::Warning));
     }
@@ -169,9 +169,11 @@ fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
         parts.push((text, Role::Warning));
     }
     if let Some(search) = &pager.search {
-        let pattern = sanitize_plain(search.matcher().pattern()).into_owned();
+        let matcher = search.sieve().matcher.as_ref();
+        let pattern = matcher.map_or("", |matcher| matcher.pattern());
+        let pattern = sanitize_plain(pattern).into_owned();
         let pattern = truncate(&pattern, 20);
-        let literal = if search.matcher().problem().is_some() {
+        let literal = if matcher.is_some_and(|matcher| matcher.problem().is_some()) {
             " (literal)"
         } else {
             ""
@@ -207,6 +209,14 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
             continue;
         };
         let mut row = Row::new(buffer, inner, index);
+        let mut place = *place;
+        if let Some(gap) = entry.gap {
+            if place.row == 0 {
+                draw_gap(state, pager, &entry, gap, &mut row);
+                continue;
+            }
+            place.row -= 1;
+        }
         match entry.content {
             Content::Mark(mark) => draw_mark(state, pager, &entry, mark, &mut row),
             Content::Line { bytes, .. } => {
@@ -214,7 +224,7 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
                 let known = decoded.take().filter(|(line, _)| *line == place.line);
                 let (_, text) =
                     decoded.insert(known.unwrap_or_else(|| (place.line, decode(bytes))));
-                draw_text(state, pager, text, *place, &mut row);
+                draw_text(state, pager, text, place, &mut row);
             }
         }
     }
@@ -234,7 +244,7 @@ fn draw_gutter(
         return;
     }
     if gutter.stamp > 0 {
-        let text = stamp(state, pager.stamps, entry.at);
+        let text = stamp(state, pager.stamps, entry.id.time());
         row.cell(&text, gutter.stamp, theme.style(Role::Muted));
     }
     if gutter.source > 0
@@ -295,7 +305,8 @@ fn segments(
     let theme = state.setup.theme;
     let search = pager.search.as_ref();
     let matches: Vec<Range<usize>> = search
-        .map(|search| search.matcher().ranges(&line.text).collect())
+        .and_then(|search| search.sieve().matcher.as_ref())
+        .map(|matcher| matcher.ranges(&line.text).collect())
         .unwrap_or_default();
     let current = search.is_some_and(|search| search.current == Some(place.line));
     let role = if current {
@@ -337,13 +348,50 @@ fn segments(
 /// `── tenant exited · code 137 · 12:03:42 ─────`
 fn draw_mark(state: &State, pager: &Pager, entry: &Entry<'_>, mark: &Mark, row: &mut Row<'_>) {
     let style = state.setup.theme.style(Role::Separator);
-    let name = match pager.name(entry.source) {
-        Some(name) if !name.is_empty() => name.to_owned(),
-        _ => sanitize_plain(&entry.source.0).into_owned(),
-    };
-    let at = clock(entry.at, &state.setup.zone);
+    let name = source_name(pager, entry);
+    let at = clock(entry.id.time(), &state.setup.zone);
     let text = format!("── {name} {} · {at} ", mark_text(mark));
     row.text(&text, style).fill("─", style);
+}
+
+fn source_name(pager: &Pager, entry: &Entry<'_>) -> String {
+    match pager.name(entry.source) {
+        Some(name) if !name.is_empty() => name.to_owned(),
+        _ => sanitize_plain(&entry.source.0).into_owned(),
+    }
+}
+
+/// `╌╌ 12,000 lines of tenant are not held, reading… ╌╌╌`
+fn draw_gap(state: &State, pager: &Pager, entry: &Entry<'_>, gap: Gap, row: &mut Row<'_>) {
+    let style = state.setup.theme.style(Role::Muted);
+    let name = source_name(pager, entry);
+    let lines = match gap.lines {
+        None => "older lines".to_owned(),
+        Some(1) => "1 line".to_owned(),
+        Some(lines) => format!("{} lines", grouped(lines)),
+    };
+    let fate = if gap.lost {
+        "gone"
+    } else if state.logs.is_filling(entry.id.source()) {
+        "being read…"
+    } else {
+        "not held"
+    };
+    row.text(&format!("╌╌ {lines} of {name} {fate} "), style);
+    row.fill("╌", style);
+}
+
+/// With a comma after every three digits from the right.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn mark_text(mark: &Mark) -> String {
