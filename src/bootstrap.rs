@@ -17,6 +17,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Instead of the configured engine.
     pub host: Option<String>,
+    /// Instead of the configured bytes of log lines.
+    pub log_budget: Option<u64>,
 }
 
 /// What commands and the dashboard work with.
@@ -84,6 +86,14 @@ impl Context {
 ///
 /// Fails on a file that cannot be used. That there is none is no error.
 pub fn configuration(options: &Options) -> Result<Config, BootstrapError> {
+    let mut config = find(options)?;
+    if let Some(budget) = options.log_budget {
+        config.log_budget = budget;
+    }
+    Ok(config)
+}
+
+fn find(options: &Options) -> Result<Config, BootstrapError> {
     if let Some(file) = &options.config {
         return Ok(config::load(file)?);
     }

@@ -17,6 +17,9 @@ use crate::text::matcher::Matcher;
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) global: Global,
+    /// MiB of log lines that the dashboard holds [default: the configuration, 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..65_536))]
+    pub(super) log_budget: Option<u64>,
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }

@@ -81,6 +81,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
     let options = Options {
         config: args.global.config.clone(),
         host: args.global.host.clone(),
+        log_budget: args.log_budget.map(|mebibytes| mebibytes << 20),
     };
     let colour = args.global.color;
     match args.command {

@@ -65,7 +65,12 @@ impl Matcher {
             Some(text) => Cow::Borrowed(text),
             None => Cow::Owned(sanitize(line).text),
         };
-        self.ranges(&text).next().is_some()
+        match self.regex.find(&text) {
+            None => false,
+            Some(found) if !found.is_empty() => true,
+            // What matches nothing in particular does not count.
+            Some(_) => self.ranges(&text).next().is_some(),
+        }
     }
 }
 

@@ -111,7 +111,10 @@ pub fn sanitize_plain(text: &str) -> Cow<'_, str> {
 /// The bytes as text where sanitising would change nothing. Only printable ASCII is looked for:
 /// this is the fast path.
 pub fn as_is(bytes: &[u8]) -> Option<&str> {
-    let plain = bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    // Without a way out in the middle, so that many bytes are compared at a time.
+    let plain = bytes
+        .iter()
+        .fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
     plain.then(|| std::str::from_utf8(bytes).ok()).flatten()
 }
 
