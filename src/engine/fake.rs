@@ -254,6 +254,7 @@ struct Entry {
     dropped: usize,
     /// Log streams from before the last of them are stalled.
     stalls: u32,
+    jolts: Vec<isize>,
     /// What the script has still to do in this run.
     todo: VecDeque<Step>,
     /// Where in the log each run ended that is over.
@@ -403,6 +404,16 @@ impl FakeEngine {
                 let parts = parts.min(entry.log.len());
                 entry.log.drain(..parts);
                 entry.dropped += parts;
+            }
+        });
+    }
+
+    /// Streams of a container's log that are open now go on with a part that many further on, or
+    /// back, as those of real engines do where a log is rotated.
+    pub fn jolt(&self, id: &ContainerId, parts: isize) {
+        self.change(|world| {
+            if let Some(entry) = world.entry_mut(id) {
+                entry.jolts.push(parts);
             }
         });
     }
@@ -747,6 +758,7 @@ impl World {
             log: Vec::new(),
             dropped: 0,
             stalls: 0,
+            jolts: Vec::new(),
             todo: VecDeque::new(),
             ends: Vec::new(),
             samples: Vec::new(),
@@ -898,6 +910,7 @@ struct Reading {
     /// The number of a part, counted from the log's very beginning.
     next: usize,
     stalls: u32,
+    jolts: usize,
     /// The run that is followed, by number.
     run: Option<usize>,
 }
@@ -922,6 +935,7 @@ impl Reading {
             request,
             next,
             stalls: entry.stalls,
+            jolts: entry.jolts.len(),
             run: (request.follow && entry.container.state.is_alive()).then_some(entry.ends.len()),
         })
     }
@@ -934,6 +948,10 @@ impl Reading {
         if self.stalls < entry.stalls {
             return Found::Later;
         }
+        for jolt in entry.jolts.iter().skip(self.jolts) {
+            self.next = self.next.saturating_add_signed(*jolt);
+        }
+        self.jolts = entry.jolts.len();
         let end = self.run.and_then(|run| entry.ends.get(run));
         // Real engines lose the unterminated last line of a followed log in about half of the
         // cases; the fake loses it always.

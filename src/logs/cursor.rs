@@ -69,6 +69,11 @@ impl Cursor {
         out.max(self.err.map(|position| position.at))
     }
 
+    /// The last timestamp that was read of a channel.
+    pub fn reached(&self, channel: Channel) -> Option<Timestamp> {
+        self.position(channel).map(|position| position.at)
+    }
+
     /// The windows to ask for, one after the other while they turn out too short. `None` after
     /// the last one, or if nothing was read yet.
     pub fn window(&self, attempt: usize, follow: bool) -> Option<LogRequest> {
@@ -155,6 +160,18 @@ impl Resume {
             reaches_back: from.is_empty() || request.tail == Tail::All,
             passed: false,
             connected: from.is_empty(),
+            out: Progress::default(),
+            err: Progress::default(),
+        }
+    }
+
+    /// For a stream that begins to repeat what was read up to `from`.
+    pub fn repeated(from: &Cursor) -> Self {
+        Self {
+            from: from.clone(),
+            reaches_back: true,
+            passed: false,
+            connected: true,
             out: Progress::default(),
             err: Progress::default(),
         }

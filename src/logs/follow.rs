@@ -17,6 +17,7 @@ use crate::domain::id::ContainerId;
 use crate::domain::line::SourceId;
 use crate::engine::Engine;
 
+mod history;
 mod reader;
 #[cfg(test)]
 mod tests;

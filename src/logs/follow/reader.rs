@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::history::History;
 use super::view::{Death, View};
 use crate::domain::container::{Detail, State};
 use crate::domain::id::ContainerId;
@@ -32,6 +33,11 @@ const LAST_WORDS: u32 = 16;
 /// that and so on: an engine or what stands before it may have forgotten us.
 const SILENCE: Duration = Duration::from_secs(30);
 const SILENCE_CAP: Duration = Duration::from_secs(480);
+/// An engine that rotates a log while it is followed may leave out a whole file. Then the stream
+/// goes on as if nothing had been written for a while, and the log itself is asked. A file has
+/// some size, so what comes after less than that is not doubted.
+const LEAP: SignedDuration = SignedDuration::from_millis(250);
+const FILE: usize = 1 << 20;
 /// The largest window that is tried before the whole log is read to find a beginning.
 const WHOLE_CAP: u32 = 100_000;
 /// How long a line that the log has may take to come by the stream.
@@ -51,6 +57,8 @@ pub(super) struct Reader {
 struct Place {
     container: Option<ContainerId>,
     cursor: Cursor,
+    /// What the cursor passed last.
+    history: History,
     /// The log was opened before, so that the options' `tail` has been served.
     opened: bool,
     /// It was told that the log is being read.
@@ -98,6 +106,8 @@ enum End {
     Reached,
     /// The window begins too late.
     TooShort,
+    /// The stream may have left something out: look from the cursor.
+    Doubtful,
 }
 
 /// How far to read.
@@ -474,6 +484,7 @@ impl Reader {
             match self.read_window(id, request, extent).await? {
                 End::Reached => return Ok(()),
                 End::TooShort => attempt += 1,
+                End::Doubtful => attempt = 0,
             }
         }
     }
@@ -548,6 +559,7 @@ impl Reader {
         {
             for (at, channel, _) in lines.iter() {
                 self.place.cursor.advance(at, channel);
+                self.place.history.push(at, channel);
             }
             let source = self.source.clone();
             permit.send(FollowEvent::Lines {
@@ -631,6 +643,8 @@ impl Reader {
         // overtakes it. What is unread goes on being read here and not by another request, since
         // a container that removes itself takes its log along.
         let mut end = None;
+        // What is new of this stream, in bytes.
+        let mut came = 0;
         loop {
             let next = if end.is_some() {
                 match timeout(LAST_SILENCE, batches.next()).await {
@@ -665,14 +679,16 @@ impl Reader {
             self.announce(id, from_start).await;
             self.resumed(Trouble::Log).await;
             let mut sieve = self.sieve(extent, batch.len(), batch.bytes());
+            sieve.doubts = request.follow && end.is_none() && came >= FILE;
             for (at, channel, bytes) in batch.iter() {
                 assembly.push(at, channel, bytes, |at, channel, bytes| {
-                    sieve.take(&mut resume, at, channel, bytes);
+                    sieve.take(&mut resume, &self.place.history, at, channel, bytes);
                 });
                 if sieve.end.is_some() {
                     break;
                 }
             }
+            came += sieve.batch.bytes();
             if let Some(end) = self.send(sieve).await {
                 return Ok(end);
             }
@@ -682,7 +698,7 @@ impl Reader {
             let left = assembly.finish();
             let mut sieve = self.sieve(extent, left.len(), left.bytes());
             for (at, channel, bytes) in left.iter() {
-                sieve.take(&mut resume, at, channel, bytes);
+                sieve.take(&mut resume, &self.place.history, at, channel, bytes);
             }
             if let Some(end) = self.send(sieve).await {
                 return Ok(end);
@@ -722,6 +738,7 @@ impl Reader {
             cursor: self.place.cursor.clone(),
             batch: LineBatch::with_capacity(lines, bytes),
             gap: None,
+            doubts: false,
             end: None,
         }
     }
@@ -747,6 +764,9 @@ impl Reader {
         }
         if let Some(permit) = permits.next() {
             self.place.cursor = sieve.cursor;
+            for (at, channel, _) in sieve.batch.iter() {
+                self.place.history.push(at, channel);
+            }
             permit.send(FollowEvent::Lines {
                 source: self.source.clone(),
                 batch: sieve.batch,
@@ -764,15 +784,29 @@ struct Sieve {
     cursor: Cursor,
     batch: LineBatch,
     gap: Option<(Timestamp, Timestamp)>,
+    /// Whether a leap in time may hide that something was left out.
+    doubts: bool,
     end: Option<End>,
 }
 
 impl Sieve {
-    fn take(&mut self, resume: &mut Resume, at: Timestamp, channel: Channel, bytes: &[u8]) {
+    fn take(
+        &mut self,
+        resume: &mut Resume,
+        history: &History,
+        at: Timestamp,
+        channel: Channel,
+        bytes: &[u8],
+    ) {
         if self.end.is_some() {
             return;
         }
-        let gap = match resume.judge(at, channel) {
+        let mut verdict = resume.judge(at, channel);
+        if verdict == Verdict::New && self.was_read(history, at, channel) {
+            *resume = Resume::repeated(&self.cursor);
+            verdict = resume.judge(at, channel);
+        }
+        let gap = match verdict {
             Verdict::Known => return,
             Verdict::TooShort => {
                 self.end = Some(End::TooShort);
@@ -788,9 +822,26 @@ impl Sieve {
             self.end = Some(End::Reached);
             return;
         }
+        let leapt = |last: Timestamp| at.duration_since(last) > LEAP;
+        if self.doubts && self.cursor.newest().is_some_and(leapt) {
+            self.end = Some(End::Doubtful);
+            return;
+        }
         self.gap = self.gap.or(gap);
         self.cursor.advance(at, channel);
         self.batch.push(at, channel, bytes);
+    }
+}
+
+impl Sieve {
+    /// Whether a line that is older than the last one came before.
+    fn was_read(&self, history: &History, at: Timestamp, channel: Channel) -> bool {
+        self.cursor.reached(channel).is_some_and(|last| at < last)
+            && (history.contains(at, channel)
+                || self
+                    .batch
+                    .iter()
+                    .any(|(other, of, _)| other == at && of == channel))
     }
 }
 

@@ -880,3 +880,64 @@ async fn an_empty_log_is_opened_at_its_start() {
     engine.line(&id, "first");
     viewer.expect(&["first"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_sends_again_is_not_told_again() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    for number in 0..20 {
+        engine.line(&id, &number.to_string());
+        engine.write(&id, Channel::Err, format!("{number}\n").as_bytes());
+        bench
+            .expect(&[&number.to_string(), &format!("err {number}")])
+            .await;
+    }
+    for back in [3, 7, 30] {
+        engine.jolt(&id, -back);
+        engine.line(&id, "on");
+        engine.line(&id, "and on");
+        bench.expect(&["on", "and on"]).await;
+    }
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_hides_no_line() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.quiet().await;
+    engine.advance(Duration::from_secs(60));
+    engine.line(&id, "later");
+    bench.expect(&["later"]).await;
+    record(&engine, &id, &[(-50_000, "1\n"), (-49_999, "2\n")]);
+    bench.expect(&["1", "2"]).await;
+    record(&engine, &id, &[(-49_998, "3\n")]);
+    bench.expect(&["3"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_engine_leaves_out_is_fetched() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    let long = "x".repeat(10_000);
+    for _ in 0..110 {
+        engine.line(&id, &long);
+        bench.expect(&[&long]).await;
+    }
+    let before = tails(&engine).len();
+    engine.jolt(&id, 2);
+    for text in ["left out", "left out too"] {
+        engine.line(&id, text);
+    }
+    engine.advance(Duration::from_secs(1));
+    engine.line(&id, "on");
+    bench.expect(&["left out", "left out too", "on"]).await;
+    assert_eq!(tails(&engine).len(), before + 1);
+    engine.advance(Duration::from_secs(1));
+    engine.line(&id, "after a while");
+    bench.expect(&["after a while"]).await;
+    assert_eq!(tails(&engine).len(), before + 1, "little came since");
+}
