@@ -17,7 +17,7 @@ use tackroom::domain::id::ContainerId;
 use tackroom::domain::run::{RunEventKind, Signal, Summary};
 use tackroom::engine::fake::{FakeContainer, FakeEngine, Operation};
 use tackroom::engine::{EngineError, ErrorKind};
-use tackroom::harness::{Harness, Request, Teardown};
+use tackroom::harness::{Consent, Harness, Request, Teardown};
 use tackroom::process::Controller;
 use tackroom::record::Store;
 
@@ -109,6 +109,16 @@ fn down() -> Request {
     }
 }
 
+async fn confirmed(world: &World, consent: Consent) -> Request {
+    let plan = world.harness.plan("s").await.unwrap();
+    let fingerprint = plan.fingerprint();
+    let plan = Box::new(plan.confirm(&fingerprint).unwrap());
+    Request {
+        teardown: Teardown::Confirmed(plan, consent),
+        ..Request::nothing()
+    }
+}
+
 /// At the first line of the hook that boots: Ctrl-C.
 fn cut_off(kind: &RunEventKind, controller: &Controller) {
     if matches!(kind, RunEventKind::StepOutput { step: Step::Up, .. }) {
@@ -181,20 +191,21 @@ async fn a_protected_stack_is_not_booted_to_be_taken_down_and_not_taken_down() {
     assert_eq!(world.trace(), "");
 }
 
-#[tokio::test]
-async fn what_appears_during_the_teardown_is_planned_and_taken_down_too() {
-    let world = World::new(REMOVABLE);
-    world.container("first");
+/// Takes down a stack of which one more appears while the hook runs: the summary, the names in each
+/// of the plans that were said, and whether the late one is still there.
+async fn growing(world: &World, request: Request) -> (Summary, Vec<Vec<String>>, bool) {
     // Events lag behind the session: the hook ends when what it began has come.
     script(
         &world.dir.path().join("down"),
         "echo down\nuntil [ -e came ]; do sleep 0.01; done",
     );
-    let mut plans = 0;
+    let mut plans = Vec::new();
     let mut late = None;
     let summary = world
-        .run(down(), |kind, _| match kind {
-            RunEventKind::Planned(_) => plans += 1,
+        .run(request, |kind, _| match kind {
+            RunEventKind::Planned(plan) => {
+                plans.push(plan.remove.iter().map(|item| item.name.clone()).collect());
+            }
             RunEventKind::StepOutput {
                 step: Step::Down, ..
             } => {
@@ -204,9 +215,55 @@ async fn what_appears_during_the_teardown_is_planned_and_taken_down_too() {
             _ => {}
         })
         .await;
+    (summary, plans, world.is_up(&late.unwrap()))
+}
+
+#[tokio::test]
+async fn what_appears_during_the_teardown_is_planned_and_taken_down_too() {
+    let world = World::new(REMOVABLE);
+    world.container("first");
+    let (summary, plans, is_up) = growing(&world, down()).await;
     assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
-    assert_eq!(plans, 2, "nothing goes that no plan showed");
-    assert!(!world.is_up(&late.unwrap()));
+    assert_eq!(plans, [["first"], ["late"]], "nothing goes unplanned");
+    assert!(!is_up);
+}
+
+#[tokio::test]
+async fn consent_to_the_stack_covers_what_appears_and_consent_to_a_plan_does_not() {
+    let world = World::new(REMOVABLE);
+    world.container("first");
+    let request = confirmed(&world, Consent::Stack).await;
+    let (summary, plans, is_up) = growing(&world, request).await;
+    assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
+    assert_eq!(plans, [["late"]], "the first was seen before");
+    assert!(!is_up);
+
+    let world = World::new(REMOVABLE);
+    let first = world.container("first");
+    let request = confirmed(&world, Consent::Plan).await;
+    let (summary, plans, is_up) = growing(&world, request).await;
+    assert_eq!(Exit::of(&summary), Exit::LeftBehind, "{summary:?}");
+    assert!(plans.is_empty() && is_up && !world.is_up(&first));
+    assert_eq!(summary.left_behind[0].name, "late");
+}
+
+/// Whatever is removed of it, there is one more.
+#[tokio::test]
+async fn a_stack_that_keeps_growing_is_not_chased_for_ever() {
+    let world = World::new(REMOVABLE);
+    let engine = FakeContainer::new("engine").label("a", "1").label("b", "1");
+    world.engine.run(engine.clone());
+    world.engine.respawn(engine);
+    let mut plans = 0;
+    let request = confirmed(&world, Consent::Stack).await;
+    let summary = world
+        .run(request, |kind, _| {
+            plans += usize::from(matches!(kind, RunEventKind::Planned(_)));
+        })
+        .await;
+    assert_eq!(Exit::of(&summary), Exit::LeftBehind, "{summary:?}");
+    assert_eq!(plans, 2, "three rounds, the first of them confirmed before");
+    assert_eq!(summary.left_behind[0].name, "engine-3");
 }
 
 #[tokio::test]
@@ -259,13 +316,7 @@ async fn a_teardown_that_was_asked_for_stops_at_the_first_request() {
     let world = World::new(REMOVABLE);
     endless(&world, "down");
     let id = world.container("mine");
-    let plan = world.harness.plan("s").await.unwrap();
-    let fingerprint = plan.fingerprint();
-    let confirmed = Box::new(plan.confirm(&fingerprint).unwrap());
-    let request = Request {
-        teardown: Teardown::Confirmed(confirmed),
-        ..Request::nothing()
-    };
+    let request = confirmed(&world, Consent::Stack).await;
     let summary = world
         .run(request, |kind, controller| {
             if matches!(

@@ -151,7 +151,7 @@ pub(super) struct Teardown {
     /// A stack of tackroom.toml
     #[arg(value_name = "STACK")]
     pub(super) stack: String,
-    /// Act without asking, on the plan that is printed
+    /// Act without asking, on the plan that is printed and on what appears meanwhile
     #[arg(long)]
     pub(super) yes: bool,
     /// Act only if the plan is still the one with this fingerprint

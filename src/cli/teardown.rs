@@ -10,7 +10,7 @@ use super::run::session;
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Fingerprint, TeardownPlan};
-use crate::harness::{Request, Teardown as When};
+use crate::harness::{Consent, Request, Teardown as When};
 use crate::report::{json_line, json_plan, write_plan};
 use crate::teardown::PlanError;
 
@@ -41,7 +41,7 @@ pub(super) async fn teardown(
             format!("nothing matches {}: nothing was removed", plan.claims),
         ));
     }
-    let Some(seen) = confirmation(&plan, args)? else {
+    let Some((seen, consent)) = confirmation(&plan, args)? else {
         complain(format_args!(
             "nothing was removed; confirm with --yes --fingerprint {}",
             plan.fingerprint()
@@ -53,7 +53,7 @@ pub(super) async fn teardown(
         .confirm(&seen)
         .map_err(|changed| Failure::new(Exit::Refused, changed.to_string()))?;
     let request = Request {
-        teardown: When::Confirmed(Box::new(confirmed)),
+        teardown: When::Confirmed(Box::new(confirmed), consent),
         ..Request::nothing()
     };
     let summary = session(&context, request, color, args.json).await?;
@@ -68,14 +68,18 @@ pub(super) async fn teardown(
     })
 }
 
-/// The fingerprint that was confirmed, by flag or by a person at the terminal; `None` where only
-/// the plan was asked for.
-fn confirmation(plan: &TeardownPlan, args: &Teardown) -> Result<Option<Fingerprint>, Failure> {
+/// The fingerprint that was confirmed, by flag or by a person at the terminal, and how far that
+/// goes; `None` where only the plan was asked for. Who has seen a plan confirms that plan; `--yes`
+/// alone is said before there is one, so it is about the stack.
+fn confirmation(
+    plan: &TeardownPlan,
+    args: &Teardown,
+) -> Result<Option<(Fingerprint, Consent)>, Failure> {
     if let Some(typed) = &args.fingerprint {
-        return Ok(Some(Fingerprint::typed(typed)));
+        return Ok(Some((Fingerprint::typed(typed), Consent::Plan)));
     }
     if args.yes {
-        return Ok(Some(plan.fingerprint()));
+        return Ok(Some((plan.fingerprint(), Consent::Stack)));
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() || args.json || is_ci() {
         return Ok(None);
@@ -90,7 +94,7 @@ fn confirmation(plan: &TeardownPlan, args: &Teardown) -> Result<Option<Fingerpri
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() == &*plan.stack {
-        Ok(Some(plan.fingerprint()))
+        Ok(Some((plan.fingerprint(), Consent::Plan)))
     } else {
         Err(Failure::new(
             Exit::Refused,

@@ -234,6 +234,8 @@ struct World {
     volumes: Vec<VolumeInfo>,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent>>>,
     swallow: bool,
+    /// What is made whenever a container is removed.
+    offspring: Option<FakeContainer>,
     outage: Option<EngineError>,
     /// Streams that were opened in an earlier era are broken.
     era: u64,
@@ -287,6 +289,7 @@ impl FakeEngine {
             volumes: Vec::new(),
             subscribers: Vec::new(),
             swallow: false,
+            offspring: None,
             outage: None,
             era: 0,
             faults: Vec::new(),
@@ -401,6 +404,11 @@ impl FakeEngine {
             });
             id
         })
+    }
+
+    /// From now on, whenever somebody removes a container, there is another one like this.
+    pub fn respawn(&self, spec: FakeContainer) {
+        self.change(|world| world.offspring = Some(spec));
     }
 
     pub fn add_volume(&self, name: &str, labels: Labels) {
@@ -1028,6 +1036,11 @@ impl Engine for FakeEngine {
                 return Ok(Removal::Gone);
             }
             world.destroy(&id);
+            if let Some(mut spec) = world.offspring.clone() {
+                spec.name = format!("{}-{}", spec.name, world.made);
+                let id = world.create(spec);
+                world.start(&id);
+            }
             Ok(Removal::Removed)
         })
     }

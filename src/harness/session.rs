@@ -62,8 +62,17 @@ pub enum Teardown {
     IfCutOff,
     /// Never: the user wants to look at it.
     Never,
-    /// This, and nothing else of the stack.
-    Confirmed(Box<ConfirmedPlan>),
+    /// What somebody confirmed, as far as that goes.
+    Confirmed(Box<ConfirmedPlan>, Consent),
+}
+
+/// How far the confirmation of a plan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Exactly what the plan names. What has appeared since stays, and is named at the end.
+    Plan,
+    /// The stack: what has appeared since is planned and removed as well, in bounded rounds.
+    Stack,
 }
 
 impl Request {
@@ -131,7 +140,7 @@ impl Harness {
 
     async fn drive(&self, request: Request, run: &RunId, controller: &Controller, sink: &mut Sink) {
         let stack = match &request.teardown {
-            Teardown::Confirmed(confirmed) => Some(confirmed.plan().stack.clone()),
+            Teardown::Confirmed(confirmed, _) => Some(confirmed.plan().stack.clone()),
             _ => self.stack().map(|stack| stack.name.clone()),
         };
         sink.emit(RunEventKind::Started {
@@ -203,7 +212,7 @@ impl Harness {
         let fresh = work == Work::Broken && !found_up;
         let control = match &request.teardown {
             // It is the work, so the first request stops it.
-            Teardown::Confirmed(_) => control,
+            Teardown::Confirmed(..) => control,
             _ => control.teardown(),
         };
         self.end(&request, work, fresh, &hook_settings, &control, sink)
@@ -243,7 +252,7 @@ impl Harness {
                 ),
             });
         }
-        if self.stack().is_some() || matches!(request.teardown, Teardown::Confirmed(_)) {
+        if self.stack().is_some() || matches!(request.teardown, Teardown::Confirmed(..)) {
             self.engine
                 .info()
                 .await
@@ -283,8 +292,8 @@ impl Harness {
         control: &Control,
         sink: &mut Sink,
     ) {
-        let (confirmed, again) = match &request.teardown {
-            Teardown::Confirmed(confirmed) => ((**confirmed).clone(), false),
+        let (confirmed, consent) = match &request.teardown {
+            Teardown::Confirmed(confirmed, consent) => ((**confirmed).clone(), *consent),
             Teardown::Never => return self.say_how_to_take_down(request, sink),
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
@@ -318,7 +327,7 @@ impl Harness {
                 // what was just printed.
                 let fingerprint = plan.fingerprint();
                 match plan.confirm(&fingerprint) {
-                    Ok(confirmed) => (confirmed, true),
+                    Ok(confirmed) => (confirmed, Consent::Stack),
                     Err(changed) => {
                         return sink.emit(RunEventKind::Refused {
                             reason: changed.to_string(),
@@ -327,7 +336,7 @@ impl Harness {
                 }
             }
         };
-        self.take_down(&confirmed, again, hooks, control, sink)
+        self.take_down(&confirmed, consent, hooks, control, sink)
             .await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::Harness;
+use super::session::{Consent, Harness};
 use super::sink::Sink;
 use crate::domain::container::State;
 use crate::domain::hook::Step;
@@ -62,13 +62,10 @@ impl Harness {
     }
 
     /// Carries out a confirmed plan: its hook, then what is left of it, then the check.
-    ///
-    /// `again`: what has appeared since is planned and removed too, in bounded rounds. Only an
-    /// invocation that consented to the whole stack may say so.
     pub(super) async fn take_down(
         &self,
         confirmed: &ConfirmedPlan,
-        again: bool,
+        consent: Consent,
         hook_settings: &HookSettings,
         control: &Control,
         sink: &mut Sink,
@@ -99,7 +96,7 @@ impl Harness {
             step: Step::Teardown,
         });
         let began = Instant::now();
-        let outcome = self.sweep(confirmed, again, control, sink, &stack).await;
+        let outcome = self.sweep(confirmed, consent, control, sink, &stack).await;
         sink.emit(RunEventKind::StepFinished {
             step: Step::Teardown,
             outcome,
@@ -154,19 +151,12 @@ impl Harness {
     async fn sweep(
         &self,
         confirmed: &ConfirmedPlan,
-        again: bool,
+        consent: Consent,
         control: &Control,
         sink: &mut Sink,
         stack: &StackName,
     ) -> StepOutcome {
-        // A teardown that the request to stop led to goes on; one that was itself asked for stops.
-        let gives_up = || {
-            if again {
-                control.is_abandoned()
-            } else {
-                control.is_stopped()
-            }
-        };
+        let gives_up = || control.gives_up();
         let mut round = confirmed.clone();
         let mut number = 1;
         loop {
@@ -182,7 +172,7 @@ impl Harness {
             if left.is_empty() && tally.failures.is_empty() {
                 return StepOutcome::Done;
             }
-            if again && number < ROUNDS && !left.is_empty() && !gives_up() {
+            if consent == Consent::Stack && number < ROUNDS && !left.is_empty() && !gives_up() {
                 sink.emit(RunEventKind::Note(format!(
                     "{} more appeared or stayed, taking them down as well",
                     left.remove.len()

@@ -21,7 +21,7 @@ use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Signal};
 use crate::domain::scope::StackName;
 use crate::engine::{Backoff, Engine, Tail};
-use crate::harness::{Harness, Request, Session, Teardown};
+use crate::harness::{Consent, Harness, Request, Session, Teardown};
 use crate::logs::{FollowInput, FollowOptions, LogEvent, follow};
 use crate::process::Controller;
 use crate::replay::discover;
@@ -216,7 +216,7 @@ async fn confirmed(
         .await
         .map_err(|error| error.to_string())?;
     let confirmed = plan.confirm(seen).map_err(|error| error.to_string())?;
-    Ok(Teardown::Confirmed(Box::new(confirmed)))
+    Ok(Teardown::Confirmed(Box::new(confirmed), Consent::Plan))
 }
 
 impl Back for Performer {
