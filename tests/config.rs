@@ -90,6 +90,20 @@ fn a_compose_stack_is_one_checkout_of_one_project() {
     assert!(harness.ready.healthy);
 }
 
+#[test]
+fn a_harness_has_one_stack_or_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(config::FILE_NAME);
+    let stacks = "stack = [{ name = 'a', labels = ['x=1'] }, { name = 'b', labels = ['x=2'] }]\n";
+    let stacks_of = |harness: &str| {
+        std::fs::write(&path, format!("{stacks}[harness]\n{harness}")).unwrap();
+        config::load(&path).unwrap().harness.unwrap().stacks
+    };
+    assert_eq!(stacks_of("stack = 'b'"), ["b".into()]);
+    assert_eq!(stacks_of("stack = ['b', 'a']"), ["b".into(), "a".into()]);
+    assert_eq!(stacks_of("up = './up'"), []);
+}
+
 /// The reference shows every key as a comment; taken out of its comment each must be valid.
 #[test]
 fn the_commented_template_is_a_valid_file() {

@@ -53,7 +53,7 @@ pub(super) async fn teardown(
         .confirm(&seen)
         .map_err(|changed| Failure::new(Exit::Refused, changed.to_string()))?;
     let request = Request {
-        teardown: When::Confirmed(Box::new(confirmed), consent),
+        teardown: When::Confirmed(vec![confirmed], consent),
         ..Request::nothing()
     };
     let summary = session(&context, request, color, args.json).await?;

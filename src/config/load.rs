@@ -366,19 +366,7 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         table.reject("dir", format!("{} is not a directory", dir.display()));
     }
     let dir = dir.canonicalize().unwrap_or(dir);
-    let stack = table.string("stack");
-    if let Some(name) = &stack
-        && scope.stack(name).is_none()
-    {
-        let names: Vec<&str> = scope.stacks.iter().map(|stack| &*stack.name).collect();
-        table.reject(
-            "stack",
-            format!(
-                "no [[stack]] is called {name}; there are: {}",
-                names.join(", ")
-            ),
-        );
-    }
+    let stacks = harness_stacks(&table, scope);
     let timeout = table
         .duration("timeout")
         .unwrap_or(std::time::Duration::from_secs(15 * 60));
@@ -398,7 +386,7 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         })
     };
     let harness = Harness {
-        stack: stack.map(StackName::from),
+        stacks,
         up: hook("up"),
         seed: hook("seed"),
         down: hook("down"),
@@ -414,6 +402,29 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
     };
     table.finish();
     harness
+}
+
+/// One name, or several.
+fn harness_stacks(table: &Table<'_>, scope: &Scope) -> Vec<StackName> {
+    let Some(names) = table.strings("stack") else {
+        return Vec::new();
+    };
+    if names.is_empty() {
+        table.reject("stack", "must name at least one [[stack]]");
+    }
+    let mut stacks: Vec<StackName> = Vec::new();
+    for name in &names {
+        if scope.stack(name).is_none() {
+            let known: Vec<&str> = scope.stacks.iter().map(|stack| &*stack.name).collect();
+            let known = known.join(", ");
+            let why = format!("no [[stack]] is called {name}; there are: {known}");
+            table.reject("stack", why);
+        } else if stacks.iter().any(|known| **known == **name) {
+            table.reject("stack", format!("{name} stands here twice"));
+        }
+        stacks.push(name.as_str().into());
+    }
+    stacks
 }
 
 fn ready(table: Table<'_>) -> Ready {

@@ -63,7 +63,7 @@ pub enum SpareReason {
     SeveralStacks(Vec<StackName>),
     /// In the family, but no stack matches it.
     Unclaimed,
-    /// Something outside the plan is attached to it.
+    /// It is the stack's own, and something outside the plan uses it.
     InUse { by: String },
     /// Another checkout uses the same compose project name, so the label does not say whose it is.
     ForeignProject { working_dir: String },
@@ -175,6 +175,34 @@ impl TeardownPlan {
 
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty()
+    }
+
+    /// Several plans to be looked at as one, under a name that no stack has; `None` without any.
+    /// What one removes another does not spare. It is for people and its fingerprint for
+    /// confirmation: what is carried out is each of the plans.
+    pub fn joined(name: StackName, plans: &[Self]) -> Option<Self> {
+        let first = plans.first()?;
+        let selectors = plans.iter().flat_map(|plan| plan.claims.selectors());
+        let mut remove: Vec<Item> = plans.iter().flat_map(|plan| plan.remove.clone()).collect();
+        // Stable: within a kind the order stays that of the plans.
+        remove.sort_by_key(|item| item.kind);
+        remove.dedup_by(|a, b| (a.kind, &a.id) == (b.kind, &b.id));
+        let goes = |item: &Item| remove.iter().any(|other| other.id == item.id);
+        let mut spare: Vec<Spared> = Vec::new();
+        for spared in plans.iter().flat_map(|plan| &plan.spare) {
+            let known = spare.iter().any(|other| other.item.id == spared.item.id);
+            if !known && !goes(&spared.item) {
+                spare.push(spared.clone());
+            }
+        }
+        Some(Self {
+            stack: name,
+            claims: Claims::new(first.claims.first().clone(), selectors.skip(1).cloned()),
+            spawner: None,
+            hook: plans.iter().find_map(|plan| plan.hook.clone()),
+            remove,
+            spare,
+        })
     }
 
     pub fn confirm(self, seen: &Fingerprint) -> Result<ConfirmedPlan, PlanChanged> {

@@ -212,7 +212,8 @@ pub enum RunEventKind {
         run: RunId,
         /// In the order in which they will run; empty for a lifecycle command.
         replays: Vec<Arc<Replay>>,
-        stack: Option<StackName>,
+        /// What the run is about, in the order of the configuration.
+        stacks: Vec<StackName>,
     },
     StepStarted {
         step: Step,
@@ -515,7 +516,7 @@ mod tests {
         summary.fold(&event(RunEventKind::Started {
             run: RunId::new(Timestamp::UNIX_EPOCH, 1),
             replays: vec![replay("a"), replay("b")],
-            stack: None,
+            stacks: Vec::new(),
         }));
         summary.fold(&event(finished("a", Verdict::Passed)));
         assert_eq!(summary.not_run, [ReplayName::new("b")]);

@@ -49,6 +49,15 @@ pub struct Scope {
     pub group_by: Option<String>,
 }
 
+/// What several stacks are called together, such as `tenant+integration`; `None` without any.
+pub fn joined_name(stacks: &[StackName]) -> Option<StackName> {
+    match stacks {
+        [] => None,
+        [only] => Some(only.clone()),
+        several => Some(several.join("+").into()),
+    }
+}
+
 /// Where a container belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placement {

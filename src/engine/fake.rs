@@ -946,7 +946,13 @@ impl Engine for FakeEngine {
     fn inspect(&self, id: &ContainerId) -> BoxFuture<'_, Result<Inspect>> {
         let id = id.clone();
         self.answer(Call::Inspect(id.clone()), move |world| {
-            world.known(&id).map(Entry::inspect)
+            let mut inspect = world.known(&id).map(Entry::inspect)?;
+            let networks = world.networks.iter();
+            inspect.networks = networks
+                .filter(|network| network.attached.contains(&id))
+                .map(|network| (network.name.clone(), String::new()))
+                .collect();
+            Ok(inspect)
         })
     }
 

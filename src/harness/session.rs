@@ -62,8 +62,8 @@ pub enum Teardown {
     IfCutOff,
     /// Never: the user wants to look at it.
     Never,
-    /// What somebody confirmed, as far as that goes.
-    Confirmed(Box<ConfirmedPlan>, Consent),
+    /// What somebody confirmed, in this order, as far as that goes.
+    Confirmed(Vec<ConfirmedPlan>, Consent),
 }
 
 /// How far the confirmation of a plan goes.
@@ -133,20 +133,32 @@ impl Harness {
         session
     }
 
-    fn stack(&self) -> Option<&Stack> {
-        let harness = self.config.harness.as_ref()?;
-        self.config.scope.stack(harness.stack.as_deref()?)
+    /// What `up` boots, in this order.
+    pub(super) fn stacks(&self) -> Vec<&Stack> {
+        let harness = self.config.harness.as_ref();
+        harness
+            .iter()
+            .flat_map(|harness| &harness.stacks)
+            .filter_map(|name| self.config.scope.stack(name))
+            .collect()
     }
 
     async fn drive(&self, request: Request, run: &RunId, controller: &Controller, sink: &mut Sink) {
-        let stack = match &request.teardown {
-            Teardown::Confirmed(confirmed, _) => Some(confirmed.plan().stack.clone()),
-            _ => self.stack().map(|stack| stack.name.clone()),
+        let stacks = match &request.teardown {
+            Teardown::Confirmed(confirmed, _) => confirmed
+                .iter()
+                .map(|confirmed| confirmed.plan().stack.clone())
+                .collect(),
+            _ => self
+                .stacks()
+                .iter()
+                .map(|stack| stack.name.clone())
+                .collect(),
         };
         sink.emit(RunEventKind::Started {
             run: run.clone(),
             replays: request.replays.clone(),
-            stack,
+            stacks,
         });
         let lock = match self.admit(&request, sink).await {
             Ok(lock) => lock,
@@ -223,14 +235,14 @@ impl Harness {
         drop(lock);
     }
 
-    /// Whether a container of the stack exists; where that cannot be told, it is assumed.
+    /// Whether a container of one of the stacks exists; where that cannot be told, it is assumed.
     async fn is_anything_up(&self) -> bool {
-        match self.stack() {
-            Some(stack) => !list_any(&*self.engine, stack.claims.selectors())
+        let stacks = self.stacks();
+        let selectors = stacks.iter().flat_map(|stack| stack.claims.selectors());
+        stacks.is_empty()
+            || !list_any(&*self.engine, selectors)
                 .await
-                .is_ok_and(|containers| containers.is_empty()),
-            None => true,
-        }
+                .is_ok_and(|containers| containers.is_empty())
     }
 
     /// What must hold before anything is done: the engine answers, we may take down what we are
@@ -240,9 +252,10 @@ impl Harness {
         request: &Request,
         sink: &mut Sink,
     ) -> Result<Option<HarnessLock>, RunEventKind> {
-        if let Some(stack) = self.stack()
-            && request.teardown == Teardown::Always
-            && stack.protection == Protection::Protected
+        let stacks = self.stacks();
+        let protected = |stack: &&&Stack| stack.protection == Protection::Protected;
+        if request.teardown == Teardown::Always
+            && let Some(stack) = stacks.iter().find(protected)
         {
             return Err(RunEventKind::Refused {
                 reason: format!(
@@ -252,7 +265,7 @@ impl Harness {
                 ),
             });
         }
-        if self.stack().is_some() || matches!(request.teardown, Teardown::Confirmed(..)) {
+        if !stacks.is_empty() || matches!(request.teardown, Teardown::Confirmed(..)) {
             self.engine
                 .info()
                 .await
@@ -292,52 +305,58 @@ impl Harness {
         control: &Control,
         sink: &mut Sink,
     ) {
-        let (confirmed, consent) = match &request.teardown {
-            Teardown::Confirmed(confirmed, consent) => ((**confirmed).clone(), *consent),
-            Teardown::Never => return self.say_how_to_take_down(request, sink),
+        match &request.teardown {
+            Teardown::Confirmed(confirmed, consent) => {
+                self.take_down(confirmed, *consent, hooks, control, sink)
+                    .await;
+            }
+            Teardown::Never => self.say_how_to_take_down(request, sink),
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
-                return;
             }
             Teardown::IfCutOff | Teardown::Always => {
-                let Some(stack) = self.stack() else {
-                    return self.down_hook_only(hooks, control, sink).await;
-                };
-                let plan = match self.plan_patiently(&stack.name, control).await {
-                    Ok(plan) => plan,
-                    Err(error) => {
-                        // The invocation consented to its own hook, and the hook may still reach it.
-                        self.down_hook_only(hooks, control, sink).await;
-                        return sink.emit(RunEventKind::StepFinished {
-                            step: Step::Teardown,
-                            outcome: StepOutcome::Failed {
-                                reason: format!(
-                                    "cannot plan, so nobody checked what is left: {error}"
-                                ),
-                            },
-                            took: Duration::ZERO,
-                            output: Output::default(),
-                        });
-                    }
-                };
-                sink.emit(RunEventKind::Planned(plan.clone()));
-                // The invocation itself consented to taking down its own stack; what goes is
-                // what was just printed.
-                let fingerprint = plan.fingerprint();
-                match plan.confirm(&fingerprint) {
-                    Ok(confirmed) => (confirmed, Consent::Stack),
-                    Err(changed) => {
-                        return sink.emit(RunEventKind::Refused {
-                            reason: changed.to_string(),
-                        });
-                    }
+                self.take_all_down(hooks, control, sink).await;
+            }
+        }
+    }
+
+    /// The invocation itself consented to taking down its own stacks; what goes is what is printed.
+    async fn take_all_down(&self, hooks: &HookSettings, control: &Control, sink: &mut Sink) {
+        let (plans, unplanned) = self.plan_all_patiently(control).await;
+        let mut confirmed = Vec::new();
+        for plan in plans {
+            sink.emit(RunEventKind::Planned(plan.clone()));
+            let fingerprint = plan.fingerprint();
+            match plan.confirm(&fingerprint) {
+                Ok(plan) => confirmed.push(plan),
+                Err(changed) => {
+                    return sink.emit(RunEventKind::Refused {
+                        reason: changed.to_string(),
+                    });
                 }
             }
-        };
-        self.take_down(&confirmed, consent, hooks, control, sink)
-            .await;
+        }
+        if confirmed.is_empty() {
+            // The invocation consented to its own hook, and the hook may still reach it.
+            self.down_hook_only(hooks, control, sink).await;
+        } else {
+            self.take_down(&confirmed, Consent::Stack, hooks, control, sink)
+                .await;
+        }
+        for (stack, error) in unplanned {
+            sink.emit(RunEventKind::StepFinished {
+                step: Step::Teardown,
+                outcome: StepOutcome::Failed {
+                    reason: format!(
+                        "cannot plan for {stack}, so nobody checked what is left: {error}"
+                    ),
+                },
+                took: Duration::ZERO,
+                output: Output::default(),
+            });
+        }
     }
 
     /// Without a declared stack, or an engine to ask, nothing is ours to remove; the hook knows.
@@ -357,7 +376,7 @@ impl Harness {
             took: began.elapsed(),
             output,
         });
-        if self.stack().is_none() {
+        if self.stacks().is_empty() {
             sink.emit(RunEventKind::Note(
                 "no stack is declared for this harness, so nobody checked what is left".to_owned(),
             ));
@@ -366,10 +385,17 @@ impl Harness {
 
     fn say_how_to_take_down(&self, request: &Request, sink: &mut Sink) {
         if request.up {
-            let name = self.stack().map_or("the harness", |stack| &*stack.name);
-            sink.emit(RunEventKind::Note(format!(
-                "{name} was left up; `tackroom down` takes it down"
-            )));
+            let stacks = self.stacks();
+            let names: Vec<&str> = stacks.iter().map(|stack| &*stack.name).collect();
+            let text = match names.as_slice() {
+                [] => "the harness was left up; `tackroom down` takes it down".to_owned(),
+                [name] => format!("{name} was left up; `tackroom down` takes it down"),
+                names => {
+                    let names = names.join(", ");
+                    format!("{names} were left up; `tackroom down` takes them down")
+                }
+            };
+            sink.emit(RunEventKind::Note(text));
         }
     }
 }
@@ -453,11 +479,9 @@ impl Steps<'_> {
     }
 
     async fn containers(&self) -> Result<Vec<ContainerId>, EngineError> {
-        let Some(stack) = self.harness.stack() else {
-            return Ok(Vec::new());
-        };
-        let engine = &*self.harness.engine;
-        let containers = list_any(engine, stack.claims.selectors()).await?;
+        let stacks = self.harness.stacks();
+        let selectors = stacks.iter().flat_map(|stack| stack.claims.selectors());
+        let containers = list_any(&*self.harness.engine, selectors).await?;
         Ok(containers.into_keys().collect())
     }
 
@@ -506,7 +530,7 @@ impl Steps<'_> {
         };
         Ok(Readiness {
             ready: &harness.ready,
-            claims: self.harness.stack().map(|stack| &stack.claims),
+            stacks: self.harness.stacks(),
             http,
         })
     }
@@ -539,7 +563,7 @@ impl Steps<'_> {
         let Ok(mut readiness) = self.readiness(harness) else {
             return Ok(false);
         };
-        if readiness.http.is_none() && (readiness.claims.is_none() || !harness.ready.healthy) {
+        if readiness.http.is_none() && (readiness.stacks.is_empty() || !harness.ready.healthy) {
             // Nothing could tell.
             return Ok(false);
         }

@@ -52,13 +52,14 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
         RunEventKind::Started {
             run,
             replays,
-            stack,
+            stacks,
         } => (
             "started",
             json!({
                 "run": run.as_str(),
                 "replays": replays.iter().map(|replay| replay.name.as_str()).collect::<Vec<_>>(),
-                "stack": stack.as_deref(),
+                "stack": stacks.first().map(|name| &**name),
+                "stacks": stacks.iter().map(|name| &**name).collect::<Vec<_>>(),
             }),
         ),
         RunEventKind::StepStarted { step } => ("step_started", json!({ "step": step.word() })),

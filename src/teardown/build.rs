@@ -9,7 +9,7 @@ use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labe
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::scope::{Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo, list_any};
+use crate::engine::{Engine, EngineError, ErrorKind, NetworkInfo, VolumeInfo, list_any};
 
 /// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,8 +87,10 @@ pub async fn build(
         .compose_project
         .as_ref()
         .is_some_and(|project| project.unique);
+    let stopped = stopped_members(engine, &plan, &containers, &networks).await?;
     for network in networks {
-        let in_use = network_user(&network, &plan, &containers);
+        let in_use = network_user(&network, &plan, &containers)
+            .or_else(|| stopped.get(&network.name).cloned());
         let used_by_ours = network.attached.iter().any(|id| goes(&plan, id));
         let claim = Claim {
             by_labels: stack.claims.matches(&network.labels),
@@ -155,9 +157,9 @@ fn add(
         (Some(working_dir), _) if !claim.by_labels => SpareReason::ForeignProject {
             working_dir: working_dir.clone(),
         },
+        _ if !claim.by_labels && !claim.by_use => SpareReason::ProjectNameOnly,
         (_, Some(by)) => SpareReason::InUse { by },
-        _ if claim.by_labels || claim.by_use => return plan.remove.push(item),
-        _ => SpareReason::ProjectNameOnly,
+        (_, None) => return plan.remove.push(item),
     };
     plan.spare.push(Spared { item, reason });
 }
@@ -273,6 +275,38 @@ fn network_user(
         .get(id)
         .map_or(id.short(), |container| container.title());
     Some(name.to_owned())
+}
+
+/// Names of networks, each with a container that stays, does not run, and would not start again
+/// without it. A network itself knows only of those that run.
+async fn stopped_members(
+    engine: &dyn Engine,
+    plan: &TeardownPlan,
+    containers: &BTreeMap<ContainerId, Container>,
+    networks: &[NetworkInfo],
+) -> Result<BTreeMap<String, String>, EngineError> {
+    let mut members = BTreeMap::new();
+    if networks.is_empty() {
+        return Ok(members);
+    }
+    let stopped =
+        |container: &&Container| !container.state.is_alive() && !goes(plan, &container.id);
+    for container in containers.values().filter(stopped) {
+        match engine.inspect(&container.id).await {
+            Ok(inspect) => {
+                let title = container.title();
+                members.extend(
+                    inspect
+                        .networks
+                        .into_keys()
+                        .map(|name| (name, title.to_owned())),
+                );
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(members)
 }
 
 fn volume_user(

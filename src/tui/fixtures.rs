@@ -222,7 +222,7 @@ pub(super) fn line(source: &str, seconds: u64, text: &str) -> LogRecord {
 
 pub(super) fn fresh(width: u16, height: u16) -> State {
     let setup = Setup {
-        harness: Some("tenant".into()),
+        harness: vec!["tenant".into()],
         has_hooks: true,
         ..setup()
     };
@@ -282,7 +282,7 @@ pub(super) fn busy(width: u16, height: u16) -> State {
         event(RunEventKind::Started {
             run: RunId::new(now(), 1),
             replays: replays()[..5].to_vec(),
-            stack: Some("tenant".into()),
+            stacks: vec!["tenant".into()],
         }),
     );
     let name = ReplayName::new("peer-discovery-404");

@@ -166,10 +166,10 @@ impl Performer {
     fn plan(&mut self, stack: StackName) {
         let (harness, messages) = (self.context.harness(), self.messages.clone());
         self.tasks.spawn(async move {
-            let result = harness
-                .plan(&stack)
-                .await
-                .map_err(|error| error.to_string());
+            let result = match harness.preview(&stack).await {
+                Ok((plan, _)) => Ok(plan),
+                Err(error) => Err(error.to_string()),
+            };
             send(&messages, Msg::Plan { stack, result }).await;
         });
     }
@@ -211,12 +211,17 @@ async fn confirmed(
     stack: &StackName,
     seen: &Fingerprint,
 ) -> Result<Teardown, String> {
-    let plan = harness
-        .plan(stack)
+    let (whole, plans) = harness
+        .preview(stack)
         .await
         .map_err(|error| error.to_string())?;
-    let confirmed = plan.confirm(seen).map_err(|error| error.to_string())?;
-    Ok(Teardown::Confirmed(Box::new(confirmed), Consent::Plan))
+    whole.confirm(seen).map_err(|error| error.to_string())?;
+    let mut confirmed = Vec::new();
+    for plan in plans {
+        let own = plan.fingerprint();
+        confirmed.push(plan.confirm(&own).map_err(|error| error.to_string())?);
+    }
+    Ok(Teardown::Confirmed(confirmed, Consent::Plan))
 }
 
 impl Back for Performer {

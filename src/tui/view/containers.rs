@@ -313,7 +313,7 @@ fn hint_text(state: &State) -> Option<String> {
         }
         _ => {}
     }
-    if state.setup.harness.is_some() {
+    if !state.setup.harness.is_empty() {
         return (!state.harness_is_up()).then(|| {
             "nothing is up · u boots the harness · a boots it and runs every replay".to_owned()
         });
