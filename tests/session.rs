@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tackroom::config;
 use tackroom::domain::container::MountKind;
 use tackroom::domain::exit::Exit;
@@ -18,6 +19,7 @@ use tackroom::domain::id::ContainerId;
 use tackroom::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Labels};
 use tackroom::domain::plan::Item;
 use tackroom::domain::run::{RunEventKind, Signal, StepOutcome, Summary};
+use tackroom::domain::scope::Asker;
 use tackroom::domain::selector::Selector;
 use tackroom::engine::fake::{FakeContainer, FakeEngine, Operation};
 use tackroom::engine::{Engine, EngineError, ErrorKind};
@@ -143,6 +145,10 @@ fn script(path: &Path, text: &str) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
+fn by_hand() -> Asker {
+    Asker::by_hand(Timestamp::now(), false)
+}
+
 fn up() -> Request {
     Request {
         up: true,
@@ -159,7 +165,7 @@ fn down() -> Request {
 }
 
 async fn confirmed(world: &World, consent: Consent) -> Request {
-    let plan = world.harness.plan("s").await.unwrap();
+    let plan = world.harness.plan("s", &by_hand()).await.unwrap();
     let fingerprint = plan.fingerprint();
     let plans = vec![plan.confirm(&fingerprint).unwrap()];
     Request {
@@ -464,7 +470,7 @@ async fn all_that_a_harness_has_is_looked_at_and_confirmed_as_one() {
     let world = World::of_two(REMOVABLE);
     let first = world.container("first");
     let second = world.container_of_second("second");
-    let (whole, plans) = world.harness.preview("s+second").await.unwrap();
+    let (whole, plans) = world.harness.preview("s+second", &by_hand()).await.unwrap();
     assert_eq!(names(&whole.remove), ["second", "first"]);
     assert!(whole.spare.is_empty(), "the one does not spare the other");
     assert!(whole.hook.is_some());
@@ -480,7 +486,7 @@ async fn all_that_a_harness_has_is_looked_at_and_confirmed_as_one() {
     assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
     assert!(!world.is_up(&first) && !world.is_up(&second));
     assert_eq!(world.trace(), "down\n");
-    let (one, _) = world.harness.preview("second").await.unwrap();
+    let (one, _) = world.harness.preview("second", &by_hand()).await.unwrap();
     assert_eq!(&*one.stack, "second");
 }
 
@@ -516,6 +522,82 @@ async fn cutting_up_off_takes_down_all_that_it_began_or_nothing() {
     world.run(up(), cut_off).await;
     assert!(world.is_up(&before));
     assert_eq!(world.trace(), "up\n");
+}
+
+/// A stack of which two sessions make containers, at the time that it is now.
+fn shared() -> World {
+    let world = World::new("teardown = true\nrun_label = 'run'\nmin_age = '10m'");
+    let behind = Timestamp::now().duration_since(world.engine.now());
+    world.engine.advance(behind.try_into().unwrap());
+    world
+}
+
+fn of_run(world: &World, name: &str, run: &str) -> ContainerId {
+    let spec = FakeContainer::new(name).label("a", "1").label("b", "1");
+    world.engine.run(spec.label("run", run))
+}
+
+#[tokio::test]
+async fn a_run_takes_its_own_down_and_leaves_the_neighbours() {
+    let world = shared();
+    // Events lag behind the session: the hook ends when what it began has come.
+    script(
+        &world.dir.path().join("up"),
+        "echo up >> trace\necho up\nuntil [ -e came ]; do sleep 0.01; done",
+    );
+    let neighbours = of_run(&world, "neighbours", "theirs");
+    let own = labels(&[("a", "1"), ("b", "1")]);
+    let both = std::slice::from_ref(&neighbours);
+    world.engine.add_network("net", own, both);
+    let (mut run_id, mut mine, mut left) = (String::new(), None, Vec::new());
+    let request = Request { up: true, ..down() };
+    let summary = world
+        .run(request, |kind, _| match kind {
+            RunEventKind::Started { run, .. } => run_id = run.to_string(),
+            RunEventKind::StepOutput { step: Step::Up, .. } => {
+                mine = Some(of_run(&world, "mine", &run_id));
+                std::fs::write(world.dir.path().join("came"), "").unwrap();
+            }
+            RunEventKind::LeftToOthers(spared) => {
+                left = spared.iter().map(|it| it.item.name.clone()).collect();
+            }
+            _ => {}
+        })
+        .await;
+    assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
+    assert!(!world.is_up(&mine.unwrap()) && world.is_up(&neighbours));
+    assert_eq!(left, ["neighbours", "net"]);
+    assert_eq!(world.trace(), "up\n", "the hook knows no neighbour");
+
+    let any_age = Request {
+        any_age: true,
+        ..down()
+    };
+    let summary = world.run(any_age, |_, _| {}).await;
+    assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
+    assert!(!world.is_up(&neighbours) && !world.there("net").await);
+    assert_eq!(world.trace(), "up\ndown\n");
+}
+
+#[tokio::test]
+async fn cutting_up_off_beside_a_neighbour_takes_down_what_it_began() {
+    let world = shared();
+    endless(&world, "up");
+    let neighbours = of_run(&world, "neighbours", "theirs");
+    let (mut run_id, mut mine) = (String::new(), None);
+    world
+        .run(up(), |kind, controller| {
+            match kind {
+                RunEventKind::Started { run, .. } => run_id = run.to_string(),
+                RunEventKind::StepOutput { step: Step::Up, .. } => {
+                    mine = Some(of_run(&world, "mine", &run_id));
+                }
+                _ => {}
+            }
+            cut_off(kind, controller);
+        })
+        .await;
+    assert!(!world.is_up(&mine.unwrap()) && world.is_up(&neighbours));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(super) enum Command {
     /// Fill the harness with data
     Seed(Seed),
     /// Take the harness down
-    Down(Seed),
+    Down(Down),
     /// The replays that there are
     List(List),
     /// The containers of the family, by stack
@@ -108,6 +108,16 @@ pub(super) struct Seed {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    /// Take also what another run has made within its stack's `min_age`
+    #[arg(long)]
+    pub(super) any_age: bool,
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
     #[arg(value_name = "PATTERN")]
@@ -157,6 +167,9 @@ pub(super) struct Teardown {
     /// Act only if the plan is still the one with this fingerprint
     #[arg(long, value_name = "FINGERPRINT")]
     pub(super) fingerprint: Option<String>,
+    /// Take also what another run has made within its stack's `min_age`
+    #[arg(long)]
+    pub(super) any_age: bool,
     /// Write the plan, and the events of carrying it out, to stdout as JSON, one object a line
     #[arg(long)]
     pub(super) json: bool,

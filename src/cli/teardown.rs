@@ -10,6 +10,7 @@ use super::run::session;
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Fingerprint, TeardownPlan};
+use crate::domain::scope::Asker;
 use crate::harness::{Consent, Request, Teardown as When};
 use crate::report::{json_line, json_plan, write_plan};
 use crate::teardown::PlanError;
@@ -21,7 +22,8 @@ pub(super) async fn teardown(
 ) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
-    let plan = context.harness().plan(&args.stack).await?;
+    let asker = Asker::by_hand(Timestamp::now(), args.any_age);
+    let plan = context.harness().plan(&args.stack, &asker).await?;
     // Who confirmed by flag need not stay for the plan.
     let mut stdout = Outlet::new(io::stdout());
     if args.json {
@@ -36,9 +38,15 @@ pub(super) async fn teardown(
     }
     stdout.flush()?;
     if plan.is_empty() && plan.hook.is_none() {
+        let others = plan.spare.iter();
+        let others = others.filter(|spared| spared.reason.is_of_other_run());
+        let why = match others.count() {
+            0 => format!("nothing matches {}", plan.claims),
+            count => format!("{count} left to other runs, which --any-age overrides"),
+        };
         return Err(Failure::new(
             Exit::NothingMatched,
-            format!("nothing matches {}: nothing was removed", plan.claims),
+            format!("{why}: nothing was removed"),
         ));
     }
     let Some((seen, consent)) = confirmation(&plan, args)? else {
@@ -54,6 +62,7 @@ pub(super) async fn teardown(
         .map_err(|changed| Failure::new(Exit::Refused, changed.to_string()))?;
     let request = Request {
         teardown: When::Confirmed(vec![confirmed], consent),
+        any_age: args.any_age,
         ..Request::nothing()
     };
     let summary = session(&context, request, color, args.json).await?;

@@ -4,12 +4,14 @@
 //! that the user saw, and executing takes nothing else.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
 use super::label::Labels;
+use super::run::Seconds;
 use super::scope::StackName;
 use super::selector::Selector;
 
@@ -65,12 +67,23 @@ pub enum SpareReason {
     Unclaimed,
     /// It is the stack's own, and something outside the plan uses it.
     InUse { by: String },
+    /// Another run made it, too short a time ago to take it from that run.
+    OtherRun { run: String, age: Duration },
+    /// It is the stack's own, and something that is spared for another run uses it.
+    InUseByOtherRun { by: String },
     /// Another checkout uses the same compose project name, so the label does not say whose it is.
     ForeignProject { working_dir: String },
     /// It carries the name of the compose project and nothing that tells this checkout from another.
     ProjectNameOnly,
     /// A directory that no container uses any more and that does not say whose it is.
     Ownerless,
+}
+
+impl SpareReason {
+    /// Whether it stays because another run may be at work on it: no mistake, and not left behind.
+    pub fn is_of_other_run(&self) -> bool {
+        matches!(self, Self::OtherRun { .. } | Self::InUseByOtherRun { .. })
+    }
 }
 
 impl fmt::Display for SpareReason {
@@ -89,6 +102,10 @@ impl fmt::Display for SpareReason {
                 "only the project's name matches; put {checkout} into `project` to claim it",
             ),
             Self::Ownerless => f.write_str("no container uses it, and it does not say whose it is"),
+            Self::OtherRun { run, age } => {
+                write!(f, "run {run} made it {} ago", Seconds(*age))
+            }
+            Self::InUseByOtherRun { by } => write!(f, "{by} of another run uses it"),
             Self::InUse { by } => write!(f, "{by} uses it"),
             Self::ForeignProject { working_dir } => {
                 write!(f, "{working_dir} uses the same project name")

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::hook::{Progress, Step};
 use super::id::RunId;
-use super::plan::{Item, ItemOutcome, TeardownPlan};
+use super::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use super::replay::{Replay, ReplayName};
 use super::scope::StackName;
 
@@ -260,6 +260,8 @@ pub enum RunEventKind {
     },
     /// What still matches after the teardown.
     LeftBehind(Vec<Item>),
+    /// What still matches after the teardown because another run may be at work on it.
+    LeftToOthers(Vec<Spared>),
     /// The user or the system asked to stop.
     Interrupted(Signal),
     /// Something worth saying that is no outcome.
@@ -362,6 +364,7 @@ impl Summary {
             | RunEventKind::ReplayStopping { .. }
             | RunEventKind::Planned(_)
             | RunEventKind::ItemFinished { .. }
+            | RunEventKind::LeftToOthers(_)
             | RunEventKind::Note(_)
             | RunEventKind::Finished(_) => {}
         }

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
 use crate::config::{self, Config};
+use crate::domain::container::Container;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
 use crate::domain::replay::Replay;
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
-use crate::domain::scope::{Protection, Stack};
+use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{Control, Controller, Phase};
@@ -51,6 +52,8 @@ pub struct Request {
     pub teardown: Teardown,
     /// Passed on to the hooks as `REBUILD=1`.
     pub rebuild: bool,
+    /// A teardown takes also what other runs have just made.
+    pub any_age: bool,
 }
 
 /// When the stack is taken down.
@@ -86,6 +89,7 @@ impl Request {
             fail_fast: false,
             teardown: Teardown::Never,
             rebuild: false,
+            any_age: false,
         }
     }
 }
@@ -235,14 +239,25 @@ impl Harness {
         drop(lock);
     }
 
-    /// Whether a container of one of the stacks exists; where that cannot be told, it is assumed.
+    /// Whether a container of one of the stacks exists that is not left to another run; where that
+    /// cannot be told, it is assumed.
     async fn is_anything_up(&self) -> bool {
         let stacks = self.stacks();
-        let selectors = stacks.iter().flat_map(|stack| stack.claims.selectors());
+        let asker = Asker::by_hand(Timestamp::now(), false);
+        for stack in &stacks {
+            let Ok(containers) = list_any(&*self.engine, stack.claims.selectors()).await else {
+                return true;
+            };
+            let is_kept = |container: &Container| {
+                let (labels, created) = (&container.labels, Some(container.created));
+                let guard = stack.run_guard.as_ref();
+                guard.is_some_and(|guard| guard.keeps(labels, created, &asker).is_some())
+            };
+            if !containers.values().all(is_kept) {
+                return true;
+            }
+        }
         stacks.is_empty()
-            || !list_any(&*self.engine, selectors)
-                .await
-                .is_ok_and(|containers| containers.is_empty())
     }
 
     /// What must hold before anything is done: the engine answers, we may take down what we are
@@ -305,9 +320,13 @@ impl Harness {
         control: &Control,
         sink: &mut Sink,
     ) {
+        let asker = Asker {
+            run: sink.summary.run.clone(),
+            ..Asker::by_hand(Timestamp::now(), request.any_age)
+        };
         match &request.teardown {
             Teardown::Confirmed(confirmed, consent) => {
-                self.take_down(confirmed, *consent, hooks, control, sink)
+                self.take_down(confirmed, *consent, &asker, hooks, control, sink)
                     .await;
             }
             Teardown::Never => self.say_how_to_take_down(request, sink),
@@ -317,14 +336,20 @@ impl Harness {
                 }
             }
             Teardown::IfCutOff | Teardown::Always => {
-                self.take_all_down(hooks, control, sink).await;
+                self.take_all_down(&asker, hooks, control, sink).await;
             }
         }
     }
 
     /// The invocation itself consented to taking down its own stacks; what goes is what is printed.
-    async fn take_all_down(&self, hooks: &HookSettings, control: &Control, sink: &mut Sink) {
-        let (plans, unplanned) = self.plan_all_patiently(control).await;
+    async fn take_all_down(
+        &self,
+        asker: &Asker,
+        hooks: &HookSettings,
+        control: &Control,
+        sink: &mut Sink,
+    ) {
+        let (plans, unplanned) = self.plan_all_patiently(asker, control).await;
         let mut confirmed = Vec::new();
         for plan in plans {
             sink.emit(RunEventKind::Planned(plan.clone()));
@@ -342,7 +367,7 @@ impl Harness {
             // The invocation consented to its own hook, and the hook may still reach it.
             self.down_hook_only(hooks, control, sink).await;
         } else {
-            self.take_down(&confirmed, Consent::Stack, hooks, control, sink)
+            self.take_down(&confirmed, Consent::Stack, asker, hooks, control, sink)
                 .await;
         }
         for (stack, error) in unplanned {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::session::{Consent, Harness};
 use super::sink::Sink;
 use crate::domain::container::State;
@@ -10,7 +12,7 @@ use crate::domain::plan::{
     ConfirmedPlan, Item, ItemKind, ItemOutcome, SpareReason, Spared, TeardownPlan,
 };
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
-use crate::domain::scope::{StackName, joined_name};
+use crate::domain::scope::{Asker, StackName, joined_name};
 use crate::engine::Backoff;
 use crate::lifecycle::{HookSettings, run_hook};
 use crate::process::Control;
@@ -54,12 +56,12 @@ impl Harness {
     /// # Errors
     ///
     /// Fails for a stack that does not exist or is protected, and where the engine cannot be asked.
-    pub async fn plan(&self, stack: &str) -> Result<TeardownPlan, PlanError> {
-        let mut plan = self.plan_objects(stack).await?;
+    pub async fn plan(&self, stack: &str, asker: &Asker) -> Result<TeardownPlan, PlanError> {
+        let mut plan = self.plan_objects(stack, asker).await?;
         if let [only] = self.stacks()[..]
             && only.name == plan.stack
         {
-            plan.hook = self.down_hook();
+            self.hook_first(std::slice::from_mut(&mut plan));
         }
         Ok(plan)
     }
@@ -70,10 +72,10 @@ impl Harness {
     /// # Errors
     ///
     /// As [`Self::plan`].
-    pub async fn plan_all(&self) -> Result<Vec<TeardownPlan>, PlanError> {
+    pub async fn plan_all(&self, asker: &Asker) -> Result<Vec<TeardownPlan>, PlanError> {
         let mut plans = Vec::new();
         for stack in self.stacks().into_iter().rev() {
-            plans.push(self.plan_objects(&stack.name).await?);
+            plans.push(self.plan_objects(&stack.name, asker).await?);
         }
         self.hook_first(&mut plans);
         Ok(plans)
@@ -88,28 +90,35 @@ impl Harness {
     pub async fn preview(
         &self,
         name: &str,
+        asker: &Asker,
     ) -> Result<(TeardownPlan, Vec<TeardownPlan>), PlanError> {
         let harness = self.config.harness.as_ref();
         let all = harness.and_then(|harness| joined_name(&harness.stacks));
         let is_all = |all: &StackName| &**all == name && self.config.scope.stack(name).is_none();
         if let Some(all) = all.filter(is_all) {
-            let plans = self.plan_all().await?;
+            let plans = self.plan_all(asker).await?;
             if let Some(joined) = TeardownPlan::joined(all, &plans) {
                 return Ok((joined, plans));
             }
         }
-        let plan = self.plan(name).await?;
+        let plan = self.plan(name, asker).await?;
         Ok((plan.clone(), vec![plan]))
     }
 
+    /// A hook takes down what it finds. Where something is left to another run it must not run.
     fn hook_first(&self, plans: &mut [TeardownPlan]) {
-        if let Some(first) = plans.first_mut() {
+        let is_shared = plans.iter().any(spares_other_run);
+        if let Some(first) = plans.first_mut().filter(|_| !is_shared) {
             first.hook = self.down_hook();
         }
     }
 
-    async fn plan_objects(&self, stack: &str) -> Result<TeardownPlan, PlanError> {
-        teardown::build(&*self.engine, &self.config.scope, stack, None).await
+    async fn plan_objects(&self, stack: &str, asker: &Asker) -> Result<TeardownPlan, PlanError> {
+        let asker = Asker {
+            now: Timestamp::now(),
+            ..asker.clone()
+        };
+        teardown::build(&*self.engine, &self.config.scope, stack, None, &asker).await
     }
 
     /// Carries out confirmed plans: the hook of one of them, then what is left of each, then the
@@ -118,6 +127,7 @@ impl Harness {
         &self,
         confirmed: &[ConfirmedPlan],
         consent: Consent,
+        asker: &Asker,
         hook_settings: &HookSettings,
         control: &Control,
         sink: &mut Sink,
@@ -127,8 +137,14 @@ impl Harness {
             .config
             .harness
             .as_ref()
-            .and_then(|harness| harness.down.as_ref())
-            .filter(|_| is_planned);
+            .and_then(|harness| harness.down.as_ref());
+        if hook.is_some() && confirmed.iter().any(|plan| spares_other_run(plan.plan())) {
+            sink.emit(RunEventKind::Note(
+                "the `down` hook does not run: it would take down what another run has just made"
+                    .to_owned(),
+            ));
+        }
+        let hook = hook.filter(|_| is_planned);
         if let Some(hook) = hook {
             sink.emit(RunEventKind::StepStarted { step: Step::Down });
             let began = Instant::now();
@@ -148,7 +164,7 @@ impl Harness {
             step: Step::Teardown,
         });
         let began = Instant::now();
-        let outcome = self.sweep(confirmed, consent, control, sink).await;
+        let outcome = self.sweep(confirmed, consent, asker, control, sink).await;
         sink.emit(RunEventKind::StepFinished {
             step: Step::Teardown,
             outcome,
@@ -160,12 +176,13 @@ impl Harness {
     /// As [`Self::plan_all`], but what cannot be planned does not keep the others from it.
     pub(super) async fn plan_all_patiently(
         &self,
+        asker: &Asker,
         control: &Control,
     ) -> (Vec<TeardownPlan>, Vec<(StackName, PlanError)>) {
         let mut plans = Vec::new();
         let mut unplanned = Vec::new();
         for stack in self.stacks().into_iter().rev() {
-            match self.plan_patiently(&stack.name, control).await {
+            match self.plan_patiently(&stack.name, asker, control).await {
                 Ok(plan) => plans.push(plan),
                 Err(error) => unplanned.push((stack.name.clone(), error)),
             }
@@ -179,12 +196,13 @@ impl Harness {
     async fn plan_patiently(
         &self,
         stack: &str,
+        asker: &Asker,
         control: &Control,
     ) -> Result<TeardownPlan, PlanError> {
         let mut backoff = Backoff::default();
         let mut waited = Duration::ZERO;
         loop {
-            match self.plan_objects(stack).await {
+            match self.plan_objects(stack, asker).await {
                 Err(PlanError::Engine(error))
                     if error.is_outage() && waited < PATIENCE && !control.is_abandoned() =>
                 {
@@ -202,17 +220,18 @@ impl Harness {
     async fn plan_when_settled(
         &self,
         stack: &str,
+        asker: &Asker,
         control: &Control,
     ) -> Result<TeardownPlan, PlanError> {
         let removing = State::Removing.word();
-        let mut plan = self.plan_patiently(stack, control).await?;
+        let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
             let settled = |item: &Item| item.state.as_deref() != Some(removing);
             if plan.remove.iter().all(settled) {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;
-            plan = self.plan_patiently(stack, control).await?;
+            plan = self.plan_patiently(stack, asker, control).await?;
         }
         Ok(plan)
     }
@@ -221,6 +240,7 @@ impl Harness {
         &self,
         confirmed: &[ConfirmedPlan],
         consent: Consent,
+        asker: &Asker,
         control: &Control,
         sink: &mut Sink,
     ) -> StepOutcome {
@@ -234,7 +254,10 @@ impl Harness {
             // All of them, and only now: what one stack holds of another is free when both are gone.
             let mut left = Vec::new();
             for plan in confirmed {
-                match self.plan_when_settled(&plan.plan().stack, control).await {
+                match self
+                    .plan_when_settled(&plan.plan().stack, asker, control)
+                    .await
+                {
                     Ok(plan) => left.push(plan),
                     Err(error) => {
                         let reason = format!("cannot check what is left: {error}");
@@ -294,6 +317,15 @@ fn conclude(
     sink: &mut Sink,
 ) -> StepOutcome {
     let held = held(confirmed, &left);
+    let others: Vec<Spared> = left
+        .iter()
+        .flat_map(|plan| &plan.spare)
+        .filter(|spared| spared.reason.is_of_other_run())
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        sink.emit(RunEventKind::LeftToOthers(others));
+    }
     let mut items: Vec<Item> = left.into_iter().flat_map(|plan| plan.remove).collect();
     let failed: Vec<(Item, String)> = tally
         .failed
@@ -345,6 +377,11 @@ fn held(confirmed: &[ConfirmedPlan], left: &[TeardownPlan]) -> Vec<(Item, String
         .chain(before)
         .map(|spared| (spared.item.clone(), spared.reason.to_string()))
         .collect()
+}
+
+fn spares_other_run(plan: &TeardownPlan) -> bool {
+    let mut spared = plan.spare.iter();
+    spared.any(|spared| spared.reason.is_of_other_run())
 }
 
 fn same(a: &Item, b: &Item) -> bool {

@@ -218,6 +218,7 @@ mod tests {
             state_dirs: Vec::new(),
             protection: Protection::Removable,
             compose_project: None,
+            run_guard: None,
         }
     }
 

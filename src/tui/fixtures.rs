@@ -68,6 +68,7 @@ pub(super) fn scope() -> Scope {
         state_dirs: Vec::new(),
         protection,
         compose_project: None,
+        run_guard: None,
     };
     Scope {
         families: vec![selector(&["galaxy.backend=1"])],

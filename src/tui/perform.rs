@@ -19,7 +19,7 @@ use crate::domain::link::Link;
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Signal};
-use crate::domain::scope::StackName;
+use crate::domain::scope::{Asker, StackName};
 use crate::engine::{Backoff, Engine, Tail};
 use crate::harness::{Consent, Harness, Request, Session, Teardown};
 use crate::logs::{FollowInput, FollowOptions, LogEvent, follow};
@@ -166,7 +166,7 @@ impl Performer {
     fn plan(&mut self, stack: StackName) {
         let (harness, messages) = (self.context.harness(), self.messages.clone());
         self.tasks.spawn(async move {
-            let result = match harness.preview(&stack).await {
+            let result = match harness.preview(&stack, &asker()).await {
                 Ok((plan, _)) => Ok(plan),
                 Err(error) => Err(error.to_string()),
             };
@@ -205,6 +205,11 @@ impl Performer {
     }
 }
 
+/// A person, who has the command line for what other runs have just made.
+fn asker() -> Asker {
+    Asker::by_hand(Timestamp::now(), false)
+}
+
 /// The plan as it is now, if it is what the user has seen.
 async fn confirmed(
     harness: &Harness,
@@ -212,7 +217,7 @@ async fn confirmed(
     seen: &Fingerprint,
 ) -> Result<Teardown, String> {
     let (whole, plans) = harness
-        .preview(stack)
+        .preview(stack, &asker())
         .await
         .map_err(|error| error.to_string())?;
     whole.confirm(seen).map_err(|error| error.to_string())?;

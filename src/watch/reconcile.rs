@@ -166,6 +166,7 @@ mod tests {
             state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
+            run_guard: None,
         };
         Arc::new(Scope {
             families: vec![selector(&["family=1"])],

@@ -16,5 +16,6 @@ mod contract;
 mod failures;
 mod following;
 mod printing;
+mod teardown;
 mod watching;
 mod world;

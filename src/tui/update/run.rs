@@ -154,6 +154,10 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
             );
             leave_reason(state, event, result);
         }
+        RunEventKind::LeftToOthers(spared) => {
+            let count = spared.len();
+            state.notify(format!("{count} stay: another run has just made them"));
+        }
         RunEventKind::Note(text) => state.notify(sanitize_plain(text)),
         RunEventKind::EngineLost { cause } => {
             state.notify(format!("the engine was lost: {}", sanitize_plain(cause)));

@@ -48,8 +48,13 @@ pub(crate) fn rows(state: &State, teardown: &Teardown, columns: usize) -> Vec<(S
             }
             // Where it was refused or broke off nobody has looked.
             if left.is_empty() && problem.is_none() {
+                let mut spared = plan.spare.iter();
+                let nothing = match spared.any(|spared| spared.reason.is_of_other_run()) {
+                    true => "nothing else",
+                    false => "nothing",
+                };
                 let text = format!(
-                    "nothing of {} is left, after {}",
+                    "{nothing} of {} is left, after {}",
                     plan.stack,
                     counting(*took)
                 );
