@@ -217,7 +217,7 @@ fn a_harness_of_several_stacks_is_taken_down_by_the_name_of_them_all() {
         stack: all.clone(),
         fingerprint: whole.fingerprint(),
     };
-    let stack = all.clone();
+    let stack = all;
     send(
         &mut state,
         Msg::Plan {
