@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -268,7 +268,6 @@ struct Galaxy {
 impl Galaxy {
     /// `None` where there is no engine. The label is the same each time: what a killed test left is cleaned up.
     fn new(name: &str) -> Option<Self> {
-        static IMAGE: Once = Once::new();
         let engine =
             output(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]));
         if !engine.status.success() {
@@ -280,11 +279,7 @@ impl Galaxy {
             ));
             return None;
         }
-        let galaxy = Self::labelled(name);
-        IMAGE.call_once(|| {
-            galaxy.cases(&["image"], "integration").code(0);
-        });
-        Some(galaxy)
+        Some(Self::labelled(name))
     }
 
     /// The same stacks of another checkout.
@@ -314,8 +309,8 @@ impl Galaxy {
         output(
             Command::new(root().join("assets/galaxy/cases.sh"))
                 .args(args)
-                .env_remove("CASE_IMAGE")
                 .env_remove("COMPOSE_PROJECT_NAME")
+                .env("CASE_IMAGE", case_image())
                 .env("GALAXY_CHECKOUT", &self.checkout)
                 .env("CASE_STACK", stack),
         )
@@ -370,6 +365,20 @@ impl Drop for Galaxy {
             ended.code(0);
         }
     }
+}
+
+/// The image of the engines: of this checkout's sources, whatever image an earlier state of them left.
+fn case_image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut cases = Command::new(root().join("assets/galaxy/cases.sh"));
+        cases.arg("image");
+        for name in ["CASE_IMAGE", "COMPOSE_PROJECT_NAME", "GALAXY_CHECKOUT"] {
+            cases.env_remove(name);
+        }
+        let made = output(&mut cases).code(0).stdout;
+        made.trim().to_owned()
+    })
 }
 
 fn root() -> &'static Path {
