@@ -6,6 +6,9 @@
 # shellcheck disable=SC2154
 
 TARGET_DIR=$REPO_ROOT/target/harness
+# The tenant harness's.
+# shellcheck disable=SC2034  # read by its hooks
+TENANT_PACKAGED=(postgres redis cf-proxy)
 
 # Steps 1 to 3 of a boot: exports HARNESS_GIT_SHA, HARNESS_BINARY (the services' own, for this host) and
 # HARNESS_<NAME>_IMAGE of each service. One at a time in a checkout: the services' image is made in a directory of its

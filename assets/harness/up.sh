@@ -14,7 +14,7 @@
 
 STEPS=7
 SERVICES=(postgres redis cp-stub tenant tenant-beta cf-proxy)
-PACKAGED=(postgres redis cf-proxy) # the services whose image is Debian's package
+PACKAGED=("${TENANT_PACKAGED[@]}")
 PORT_ATTEMPTS=3
 
 export ALPHA_ORG_ID=${ALPHA_ORG_ID:-${ORG_ID:-harness-org-alpha}}
