@@ -227,8 +227,12 @@ mod tests {
         let org = (HeaderName::from_static(guard::ORG_HEADER), "org-a");
         for (limit, headers, expected) in [
             (1, &[origin.clone(), org][..], StatusCode::OK),
-            (1, &[origin.clone()], StatusCode::NOT_FOUND),
-            (0, &[origin], StatusCode::TOO_MANY_REQUESTS),
+            (1, std::slice::from_ref(&origin), StatusCode::NOT_FOUND),
+            (
+                0,
+                std::slice::from_ref(&origin),
+                StatusCode::TOO_MANY_REQUESTS,
+            ),
         ] {
             let (status, headers) = answer(limit, "GET", headers).await;
             assert_eq!(status, expected);
