@@ -6,10 +6,11 @@ use super::state_dirs::state_dirs;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
+use crate::domain::origins::Subjects;
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::scope::{Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo, list_any};
+use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo, list_any, look_up};
 
 /// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,8 @@ pub async fn build(
         remove: Vec::new(),
         spare: Vec::new(),
     };
-    let containers = list_any(engine, &scope.queries()).await?;
+    let mut containers = list_any(engine, &scope.queries()).await?;
+    note_origins(engine, &mut containers).await;
     for container in containers.values() {
         match spare_reason(container, scope, stack) {
             None => plan.remove.push(container_item(container)),
@@ -133,6 +135,14 @@ pub async fn build(
     plan.spare
         .sort_by(|a, b| (a.item.kind, &a.item.name).cmp(&(b.item.kind, &b.item.name)));
     Ok(plan)
+}
+
+/// Whether the containers could be started again is for people to know before they are asked.
+async fn note_origins(engine: &dyn Engine, containers: &mut BTreeMap<ContainerId, Container>) {
+    let findings = look_up(engine, &Subjects::of(containers.values())).await;
+    for container in containers.values_mut() {
+        container.origins = findings.origins(container);
+    }
 }
 
 /// What makes an object the stack's.
@@ -294,8 +304,8 @@ pub(super) fn container_item(container: &Container) -> Item {
         id: container.id.as_str().to_owned(),
         created: Some(container.created),
         labels: container.labels.clone(),
-        image: Some(container.image.clone()),
-        state: Some(container.state.word().to_owned()),
+        image: Some(container.image_name().to_owned()),
+        state: Some(container.state_words()),
     }
 }
 
