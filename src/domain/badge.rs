@@ -19,6 +19,8 @@ pub enum Badge {
     RestartLoop,
     /// The engine could not start it.
     StartFailed,
+    /// The engine gave up half-way.
+    RemovalFailed,
     /// A restart would fail.
     BindSourceGone,
     /// The name that it was made from means another image now, or none.
@@ -34,6 +36,7 @@ impl fmt::Display for Badge {
             Self::OutOfMemory => "OOM",
             Self::RestartLoop => "restart loop",
             Self::StartFailed => "start failed",
+            Self::RemovalFailed => "removal failed",
             Self::BindSourceGone => "bind source gone",
             Self::StaleImage => "stale image",
             Self::Restarts(1) => "1 restart",
@@ -65,7 +68,9 @@ pub fn badges(
     add(Badge::OutOfMemory, out_of_memory || killed);
     add(Badge::RestartLoop, looping);
     let failed = detail.is_some_and(|detail| detail.error.is_some());
-    add(Badge::StartFailed, failed);
+    let goes = matches!(container.state, State::Removing | State::Dead);
+    add(Badge::StartFailed, failed && !goes);
+    add(Badge::RemovalFailed, failed && goes);
     add(Badge::BindSourceGone, !container.origins.gone.is_empty());
     add(Badge::StaleImage, container.origins.image.is_some());
     add(Badge::Restarts(restarts), restarts > 0 && !looping);
@@ -140,6 +145,27 @@ mod tests {
                 "5 restarts"
             ]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_removed_did_not_fail_to_start() {
+        // The engine keeps one error for both, and lists what is dead as being removed.
+        for (state, expected) in [
+            (State::Created, "start failed"),
+            (State::Exited, "start failed"),
+            (State::Removing, "removal failed"),
+            (State::Dead, "removal failed"),
+        ] {
+            let container = Container {
+                state,
+                detail: Some(Detail {
+                    error: Some("operation not permitted".to_owned()),
+                    ..Detail::default()
+                }),
+                ..Container::bare("c1")
+            };
+            assert_eq!(words(&container, &Placement::Unclaimed), [expected]);
+        }
     }
 
     #[test]

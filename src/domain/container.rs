@@ -49,7 +49,7 @@ pub struct Detail {
     pub tty: bool,
     /// What the last health check printed, if one ran.
     pub health_output: Option<String>,
-    /// What the engine says about a failed start.
+    /// What the engine says about a failed start, or a failed removal.
     pub error: Option<String>,
 }
 

@@ -76,8 +76,8 @@ fn facts(state: &State, container: &Container, columns: usize, add: &mut impl Fn
             add("finished", &at.to_string());
         }
         if let Some(error) = &detail.error {
-            for (index, line) in prose(error, 200).iter().enumerate() {
-                add(if index == 0 { "start failed" } else { "" }, line);
+            for (index, line) in prose(error, columns).iter().enumerate() {
+                add(if index == 0 { "error" } else { "" }, line);
             }
         }
     }
