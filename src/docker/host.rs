@@ -53,10 +53,11 @@ async fn is_ours(engine: &DockerEngine) -> Result<bool, ()> {
     }
     let info = engine.bounded(engine.docker.info()).await.map_err(drop)?;
     let name = rustix::system::uname();
-    Ok(is_this(&info, &name.nodename().to_string_lossy()))
+    let is_there = |path: &Path| !is_missing(&stat(path));
+    Ok(is_this(&info, &name.nodename().to_string_lossy(), is_there))
 }
 
-fn is_this(info: &SystemInfo, own_name: &str) -> bool {
+fn is_this(info: &SystemInfo, own_name: &str, is_there: impl Fn(&Path) -> bool) -> bool {
     let Some(root) = info
         .docker_root_dir
         .as_deref()
@@ -66,7 +67,7 @@ fn is_this(info: &SystemInfo, own_name: &str) -> bool {
     };
     // A snap has a /tmp of its own.
     let confined = Path::new(root).starts_with("/var/snap");
-    info.name.as_deref() == Some(own_name) && !confined && !is_missing(&stat(Path::new(root)))
+    info.name.as_deref() == Some(own_name) && !confined && is_there(Path::new(root))
 }
 
 fn stat(path: &Path) -> io::Result<()> {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     fn late() -> Instant {
-        Instant::now() + Duration::from_secs(600)
+        Instant::now() + Duration::from_secs(60)
     }
 
     #[tokio::test]
@@ -183,18 +184,18 @@ mod tests {
 
     #[test]
     fn an_engine_is_on_this_host_if_all_evidence_says_so() {
-        let root = tempfile::tempdir().unwrap();
         let info = |name: &str, root: &str| SystemInfo {
             name: Some(name.to_owned()),
             docker_root_dir: Some(root.to_owned()),
             ..SystemInfo::default()
         };
-        let there = root.path().to_str().unwrap();
-        assert!(is_this(&info("here", there), "here"));
-        assert!(!is_this(&info("docker-desktop", there), "here"));
-        assert!(!is_this(&info("here", &format!("{there}/no")), "here"));
-        assert!(!is_this(&info("here", "/var/snap"), "here"));
-        assert!(!is_this(&info("here", ""), "here"));
-        assert!(!is_this(&SystemInfo::default(), "here"));
+        let is_this =
+            |info: &SystemInfo| is_this(info, "here", |path| path != Path::new("/var/lib/no"));
+        assert!(is_this(&info("here", "/var/lib/docker")));
+        assert!(!is_this(&info("docker-desktop", "/var/lib/docker")));
+        assert!(!is_this(&info("here", "/var/lib/no")));
+        assert!(!is_this(&info("here", "/var/snap/docker/common")));
+        assert!(!is_this(&info("here", "")));
+        assert!(!is_this(&SystemInfo::default()));
     }
 }
