@@ -598,3 +598,27 @@ async fn who_gives_up_keeps_what_was_not_begun() {
     assert_eq!(outcomes, 0);
     assert!(engine.container(&id).is_some());
 }
+
+#[tokio::test]
+async fn a_plan_says_what_could_not_be_started_again() {
+    let engine = FakeEngine::new();
+    let bound = FakeContainer::new("engine-1")
+        .label("backend", "1")
+        .label("stack", "integration")
+        .mount(MountKind::Bind, "/tmp/state-1", "/state");
+    let id = engine.run(bound);
+    engine.die(&id, 0);
+    let whole = build(&engine, &galaxy(), "integration", None, &asker())
+        .await
+        .unwrap();
+    assert_eq!(whole.remove[0].state.as_deref(), Some("exited"));
+    engine.lose("/tmp/state-1");
+    let broken = build(&engine, &galaxy(), "integration", None, &asker())
+        .await
+        .unwrap();
+    assert_eq!(
+        broken.remove[0].state.as_deref(),
+        Some("exited, bind source gone")
+    );
+    assert_eq!(broken.fingerprint(), whole.fingerprint());
+}

@@ -4,7 +4,7 @@
 //! millisecond with every change and never by itself, so that a test sees the same timestamps
 //! every time. Waiting uses tokio's clock, which a test can pause.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
 use crate::domain::line::{Channel, Part};
 use crate::domain::link::EngineInfo;
+use crate::domain::origins::Origins;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
 
@@ -66,6 +67,8 @@ pub enum Call {
     Stats(ContainerId),
     Networks(Selector),
     Volumes(Selector),
+    Image(String),
+    Missing(BTreeSet<String>),
     Stop(ContainerId, Duration),
     RemoveContainer(ContainerId),
     RemoveNetwork(String),
@@ -83,6 +86,8 @@ pub enum Operation {
     Stats,
     Networks,
     Volumes,
+    Image,
+    Missing,
     Stop,
     RemoveContainer,
     RemoveNetwork,
@@ -100,6 +105,8 @@ impl Call {
             Self::Stats(_) => Operation::Stats,
             Self::Networks(_) => Operation::Networks,
             Self::Volumes(_) => Operation::Volumes,
+            Self::Image(_) => Operation::Image,
+            Self::Missing(_) => Operation::Missing,
             Self::Stop(..) => Operation::Stop,
             Self::RemoveContainer(_) => Operation::RemoveContainer,
             Self::RemoveNetwork(_) => Operation::RemoveNetwork,
@@ -115,10 +122,13 @@ impl Call {
             | Self::Stats(id)
             | Self::Stop(id, _)
             | Self::RemoveContainer(id) => Some(id.as_str()),
-            Self::RemoveNetwork(name) | Self::RemoveVolume(name) => Some(name),
-            Self::Info | Self::List(_) | Self::Events | Self::Networks(_) | Self::Volumes(_) => {
-                None
-            }
+            Self::RemoveNetwork(name) | Self::RemoveVolume(name) | Self::Image(name) => Some(name),
+            Self::Info
+            | Self::List(_)
+            | Self::Events
+            | Self::Networks(_)
+            | Self::Volumes(_)
+            | Self::Missing(_) => None,
         }
     }
 }
@@ -232,6 +242,10 @@ struct World {
     removed: Vec<Entry>,
     networks: Vec<NetworkInfo>,
     volumes: Vec<VolumeInfo>,
+    /// By name: the id of the image.
+    images: BTreeMap<String, String>,
+    /// What its host does not have.
+    lost: BTreeSet<String>,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent>>>,
     swallow: bool,
     /// What is made whenever a container is removed.
@@ -287,6 +301,8 @@ impl FakeEngine {
             removed: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
+            images: BTreeMap::new(),
+            lost: BTreeSet::new(),
             subscribers: Vec::new(),
             swallow: false,
             offspring: None,
@@ -419,6 +435,26 @@ impl FakeEngine {
                 labels,
             });
         });
+    }
+
+    /// A name means this image from now on. The engine does not tell that by an event.
+    pub fn tag(&self, name: &str, image_id: &str) {
+        self.change(|world| world.images.insert(name.to_owned(), image_id.to_owned()));
+    }
+
+    /// A name means no image any more.
+    pub fn untag(&self, name: &str) {
+        self.change(|world| world.images.remove(name));
+    }
+
+    /// The engine's host does not have this path any more.
+    pub fn lose(&self, path: &str) {
+        self.change(|world| world.lost.insert(path.to_owned()));
+    }
+
+    /// The engine's host has a path again that was lost.
+    pub fn restore(&self, path: &str) {
+        self.change(|world| world.lost.remove(path));
     }
 
     /// Every stream breaks and every call fails with this error until [`Self::heal`].
@@ -673,6 +709,17 @@ impl World {
         })
     }
 
+    /// The image's name while that means the image, its id otherwise.
+    fn listed_image(&self, container: &Container) -> String {
+        let now = self.images.get(&container.image);
+        let listed = if now == Some(&container.image_id) {
+            &container.image
+        } else {
+            &container.image_id
+        };
+        listed.clone()
+    }
+
     fn emit(&mut self, id: &ContainerId, action: Action) {
         let at = self.tick();
         if std::mem::take(&mut self.swallow) {
@@ -694,6 +741,8 @@ impl World {
         self.made += 1;
         let id = ContainerId::new(format!("{:064x}", self.made));
         let created = self.tick();
+        self.images
+            .insert(spec.image.clone(), spec.image_id.clone());
         let container = Container {
             id: id.clone(),
             name: spec.name.clone(),
@@ -707,8 +756,10 @@ impl World {
             ports: spec.ports.clone(),
             mounts: spec.mounts.clone(),
             detail: None,
+            origins: Origins::default(),
         };
         let detail = Detail {
+            image_name: Some(spec.image.clone()),
             tty: spec.tty,
             ..Detail::default()
         };
@@ -938,7 +989,10 @@ impl Engine for FakeEngine {
                 .iter()
                 .map(|entry| &entry.container)
                 .filter(|container| selector.matches(&container.labels))
-                .cloned()
+                .map(|container| Container {
+                    image: world.listed_image(container),
+                    ..container.clone()
+                })
                 .collect())
         })
     }
@@ -1022,6 +1076,21 @@ impl Engine for FakeEngine {
                 .cloned()
                 .collect())
         })
+    }
+
+    fn image_id(&self, reference: &str) -> BoxFuture<'_, Result<Option<String>>> {
+        let name = reference.to_owned();
+        self.answer(Call::Image(name.clone()), move |world| {
+            Ok(world.images.get(&name).cloned())
+        })
+    }
+
+    fn missing(&self, paths: &BTreeSet<String>) -> BoxFuture<'_, BTreeSet<String>> {
+        let paths = paths.clone();
+        let answer = self.answer(Call::Missing(paths.clone()), move |world| {
+            Ok(paths.intersection(&world.lost).cloned().collect())
+        });
+        answer.map(Result::unwrap_or_default).boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<()>> {

@@ -226,7 +226,8 @@ impl Harness {
         let removing = State::Removing.word();
         let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
-            let settled = |item: &Item| item.state.as_deref() != Some(removing);
+            let is_removing = |state: &String| state.starts_with(removing);
+            let settled = |item: &Item| !item.state.as_ref().is_some_and(is_removing);
             if plan.remove.iter().all(settled) {
                 break;
             }

@@ -8,10 +8,11 @@ use super::state_dirs::state_dirs;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
+use crate::domain::origins::Subjects;
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::scope::{Asker, Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, ErrorKind, NetworkInfo, VolumeInfo, list_any};
+use crate::engine::{Engine, EngineError, ErrorKind, NetworkInfo, VolumeInfo, list_any, look_up};
 
 /// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +66,8 @@ pub async fn build(
         remove: Vec::new(),
         spare: Vec::new(),
     };
-    let containers = list_any(engine, &scope.queries()).await?;
+    let mut containers = list_any(engine, &scope.queries()).await?;
+    note_origins(engine, &mut containers).await;
     for container in containers.values() {
         let own = spare_reason(container, scope, stack);
         match own.or_else(|| of_other_run(stack, asker, &container.labels, Some(container.created)))
@@ -139,6 +141,14 @@ pub async fn build(
     plan.spare
         .sort_by(|a, b| (a.item.kind, &a.item.name).cmp(&(b.item.kind, &b.item.name)));
     Ok(plan)
+}
+
+/// Whether the containers could be started again is for people to know before they are asked.
+async fn note_origins(engine: &dyn Engine, containers: &mut BTreeMap<ContainerId, Container>) {
+    let findings = look_up(engine, &Subjects::of(containers.values())).await;
+    for container in containers.values_mut() {
+        container.origins = findings.origins(container);
+    }
 }
 
 /// What makes an object the stack's.
@@ -340,8 +350,8 @@ pub(super) fn container_item(container: &Container) -> Item {
         id: container.id.as_str().to_owned(),
         created: Some(container.created),
         labels: container.labels.clone(),
-        image: Some(container.image.clone()),
-        state: Some(container.state.word().to_owned()),
+        image: Some(container.image_name().to_owned()),
+        state: Some(container.state_words()),
     }
 }
 

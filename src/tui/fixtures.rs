@@ -13,11 +13,12 @@ use super::msg::{LogRecord, Msg};
 use super::state::{Setup, State};
 use super::update::update;
 use super::view::view;
-use crate::domain::container::{Container, Detail, Health, Port, State as Run};
+use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port, State as Run};
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_SERVICE, Condition};
 use crate::domain::line::{Channel, Line, Mark, SourceId};
 use crate::domain::link::{EngineInfo, Link};
+use crate::domain::origins::{Origins, Renamed};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::replay::{Header, Replay, ReplayName};
 use crate::domain::run::{Ending, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
@@ -52,6 +53,7 @@ pub(super) fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         ports: Vec::new(),
         mounts: Vec::new(),
         detail: None,
+        origins: Origins::default(),
     }
 }
 
@@ -131,11 +133,28 @@ pub(super) fn containers() -> Vec<Container> {
     let postgres = service("postgres", Some(Health::Starting));
     let mut old = container("engine-80f3", &deploy);
     old.created = ago(9 * 86_400);
+    old.image = "sha256:0ld0ld0ld0ld0ld0".to_owned();
+    old.image_id = old.image.clone();
+    old.detail = Some(Detail {
+        image_name: Some("registry/engine:dev".to_owned()),
+        ..Detail::default()
+    });
+    old.origins.image = Some(Renamed::To("sha256:feedfeedfeedfeed".to_owned()));
     let mut both = container("engine-both", &integration);
     both.labels
         .insert(COMPOSE_PROJECT.to_owned(), "tenant".to_owned());
     let mut paused = container("engine-1f0c", &integration);
     paused.state = Run::Paused;
+    let bind = |source: &str, target: &str| Mount {
+        kind: MountKind::Bind,
+        source: source.to_owned(),
+        target: target.to_owned(),
+    };
+    paused.mounts = vec![
+        bind("/builds/galaxy/geoip.mmdb", "/geoip.mmdb"),
+        bind("/tmp/galaxy-state-1f0c", "/state"),
+    ];
+    paused.origins.gone = vec!["/tmp/galaxy-state-1f0c".to_owned()];
     vec![
         proxy,
         tenant,

@@ -15,6 +15,7 @@
 mod contract;
 mod failures;
 mod following;
+mod origins;
 mod printing;
 mod teardown;
 mod watching;

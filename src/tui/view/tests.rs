@@ -179,6 +179,8 @@ snapshots! {
     help_40x10: with_keys(busy(40, 10), "?");
     palette_80x24: with_keys(busy(80, 24), ":re");
     details_80x24: with_keys(busy(80, 24), "jjjji");
+    details_of_a_source_that_is_gone_80x24: with_keys(busy(80, 24), "jjjjjji");
+    details_of_a_stale_image_80x24: with_keys(busy(80, 24), "jjjjjjjjji");
     teardown_80x24: teardown_at(80, 24);
     teardown_120x40: teardown_at(120, 40);
     teardown_40x10: teardown_at(40, 10);
