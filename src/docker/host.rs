@@ -1,14 +1,15 @@
 //! The file system of the engine's host, where that is ours too.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use tokio::net::UnixStream;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::DockerEngine;
@@ -85,30 +86,56 @@ fn is_missing(looked: &io::Result<()>) -> bool {
 #[derive(Debug, Default)]
 struct Looker {
     /// What threads are looking at right now.
-    busy: Arc<Mutex<HashSet<String>>>,
+    looks: Arc<Mutex<HashMap<String, Look>>>,
+}
+
+/// A look at one path, for whoever asks meanwhile.
+#[derive(Clone, Debug)]
+struct Look {
+    /// `None` until the file system has answered.
+    missing: watch::Receiver<Option<bool>>,
+    /// Somebody waited for it in vain.
+    held_up: bool,
 }
 
 impl Looker {
     /// What is held up is not looked at again while it is, so there is at most one thread for
-    /// each such path.
+    /// each such path, and it is waited for once.
     async fn missing(
         &self,
         paths: &BTreeSet<String>,
         deadline: Instant,
         stat: impl Fn(&Path) -> io::Result<()> + Send + 'static,
     ) -> BTreeSet<String> {
-        let (found, mut finds) = mpsc::unbounded_channel();
-        let busy = Arc::clone(&self.busy);
+        let (begun, mut looks) = mpsc::unbounded_channel();
+        let shared = Arc::clone(&self.looks);
         let paths = paths.clone();
         let looking = move || {
-            let held = || busy.lock().unwrap_or_else(PoisonError::into_inner);
             for path in paths {
-                if !held().insert(path.clone()) {
-                    continue;
+                let (answer, missing) = watch::channel(None);
+                let look = Look {
+                    missing,
+                    held_up: false,
+                };
+                let under_way = match locked(&shared).entry(path.clone()) {
+                    Entry::Occupied(other) => Some(other.get().clone()),
+                    Entry::Vacant(free) => {
+                        free.insert(look.clone());
+                        None
+                    }
+                };
+                let is_ours = under_way.is_none();
+                let look = under_way.unwrap_or(look);
+                if !look.held_up {
+                    // Who asked may be gone; others may wait for this path.
+                    let _ = begun.send((path.clone(), look.missing));
                 }
-                let looked = stat(Path::new(&path));
-                held().remove(&path);
-                if found.send((path, looked)).is_err() {
+                if is_ours {
+                    let looked = stat(Path::new(&path));
+                    locked(&shared).remove(&path);
+                    answer.send_replace(Some(is_missing(&looked)));
+                }
+                if begun.is_closed() {
                     return;
                 }
             }
@@ -118,13 +145,26 @@ impl Looker {
             return BTreeSet::new();
         }
         let mut missing = BTreeSet::new();
-        while let Ok(Some((path, looked))) = timeout_at(deadline, finds.recv()).await {
-            if is_missing(&looked) {
-                missing.insert(path);
+        while let Ok(Some((path, mut look))) = timeout_at(deadline, looks.recv()).await {
+            match timeout_at(deadline, look.wait_for(Option::is_some)).await {
+                Ok(answer) => {
+                    if answer.is_ok_and(|answer| *answer == Some(true)) {
+                        missing.insert(path);
+                    }
+                }
+                Err(_) => {
+                    if let Some(look) = locked(&self.looks).get_mut(&path) {
+                        look.held_up = true;
+                    }
+                }
             }
         }
         missing
     }
+}
+
+fn locked(looks: &Mutex<HashMap<String, Look>>) -> MutexGuard<'_, HashMap<String, Look>> {
+    looks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -175,11 +215,39 @@ mod tests {
         assert_eq!(again, paths(&["/gone"]), "it is left out");
         drop(release);
         // Its thread ends with what it was held up by, and it is looked at again.
-        while looker.busy.lock().unwrap().contains("/dead") {
+        while locked(&looker.looks).contains_key("/dead") {
             tokio::task::yield_now().await;
         }
         let healed = looker.missing(&asked, late(), stat).await;
         assert_eq!(healed, paths(&["/dead", "/gone"]));
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_another_is_looking_gets_the_same_answer() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let (entered, mut begun) = mpsc::unbounded_channel();
+        let stat = move |path: &Path| {
+            entered.send(path.to_owned()).unwrap();
+            if path == Path::new("/a") {
+                let _ = held.lock().unwrap().recv();
+            }
+            Err(io::Error::from(ErrorKind::NotFound))
+        };
+        let looker = Looker::default();
+        let (one, both) = (paths(&["/a"]), paths(&["/a", "/b"]));
+        let first = looker.missing(&one, late(), stat.clone());
+        let second = async {
+            assert_eq!(begun.recv().await.unwrap(), Path::new("/a"));
+            let second = looker.missing(&both, late(), stat);
+            let release = async {
+                assert_eq!(begun.recv().await.unwrap(), Path::new("/b"));
+                drop(release);
+            };
+            tokio::join!(second, release).0
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!((first, second), (one, both));
     }
 
     #[test]
