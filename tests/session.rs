@@ -384,18 +384,6 @@ async fn what_somebody_else_holds_is_left_behind_by_name() {
     assert!(!world.there("held-network").await && world.there("theirs").await);
 }
 
-#[tokio::test]
-async fn what_is_nobodys_by_its_labels_is_spared_and_that_is_all() {
-    let world = World::new(REMOVABLE);
-    let mine = world.container("mine");
-    let guest = world.engine.run(FakeContainer::new("guest"));
-    let half = labels(&[("a", "1")]);
-    world.engine.add_network("half", half, &[mine, guest]);
-    let summary = world.run(down(), |_, _| {}).await;
-    assert_eq!(Exit::of(&summary), Exit::Ok, "{summary:?}");
-    assert!(world.there("half").await);
-}
-
 /// Compose writes nothing on a network that tells one checkout's from another's: what makes it ours
 /// is the container of ours that uses it, and that has gone when the check looks.
 #[tokio::test]
