@@ -38,9 +38,7 @@ pub(super) async fn teardown(
     }
     stdout.flush()?;
     if plan.is_empty() && plan.hook.is_none() {
-        let others = plan.spare.iter();
-        let others = others.filter(|spared| spared.reason.is_of_other_run());
-        let why = match others.count() {
+        let why = match plan.left_to_others().count() {
             0 => format!("nothing matches {}", plan.claims),
             count => format!("{count} left to other runs, which --any-age overrides"),
         };

@@ -3,6 +3,7 @@
 //! The preview is the act: [`TeardownPlan`] becomes [`ConfirmedPlan`] only with the fingerprint
 //! that the user saw, and executing takes nothing else.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
+use super::container::State;
 use super::label::Labels;
 use super::run::Seconds;
 use super::scope::StackName;
@@ -48,6 +50,14 @@ pub struct Item {
     /// For people: the image of a container, the state it is in. Not part of the identity.
     pub image: Option<String>,
     pub state: Option<String>,
+}
+
+impl Item {
+    /// Whether it is in this state, as [`super::container::Container::state_words`] says it.
+    pub fn is(&self, state: State) -> bool {
+        let words = self.state.as_deref().unwrap_or_default();
+        words.split(", ").next() == Some(state.word())
+    }
 }
 
 /// Something that the plan leaves alone although a user might expect it to go.
@@ -194,6 +204,29 @@ impl TeardownPlan {
         self.remove.is_empty()
     }
 
+    /// What stays because another run may be at work on it.
+    pub fn left_to_others(&self) -> impl Iterator<Item = &Spared> {
+        self.spare
+            .iter()
+            .filter(|spared| spared.reason.is_of_other_run())
+    }
+
+    /// What people should know before they confirm: that somebody may still use what goes.
+    pub fn warning(&self) -> Option<String> {
+        let containers = self
+            .remove
+            .iter()
+            .filter(|item| item.kind == ItemKind::Container);
+        let all = containers.clone().count();
+        let running = containers.filter(|item| item.is(State::Running)).count();
+        match (running, all) {
+            (0, _) => None,
+            (1, 1) => Some("the container is running".to_owned()),
+            (1, _) => Some(format!("1 of {all} containers is running")),
+            _ => Some(format!("{running} of {all} containers are running")),
+        }
+    }
+
     /// Several plans to be looked at as one, under a name that no stack has; `None` without any.
     /// What one removes another does not spare. It is for people and its fingerprint for
     /// confirmation: what is carried out is each of the plans.
@@ -203,7 +236,8 @@ impl TeardownPlan {
         let mut remove: Vec<Item> = plans.iter().flat_map(|plan| plan.remove.clone()).collect();
         // Stable: within a kind the order stays that of the plans.
         remove.sort_by_key(|item| item.kind);
-        remove.dedup_by(|a, b| (a.kind, &a.id) == (b.kind, &b.id));
+        let mut seen = HashSet::new();
+        remove.retain(|item| seen.insert((item.kind, item.id.clone())));
         let goes = |item: &Item| remove.iter().any(|other| other.id == item.id);
         let mut spare: Vec<Spared> = Vec::new();
         for spared in plans.iter().flat_map(|plan| &plan.spare) {
@@ -310,6 +344,41 @@ mod tests {
         let mut hooked = plan(&[one, two]);
         hooked.hook = Some("./down.sh".to_owned());
         assert_ne!(first, hooked.fingerprint());
+    }
+
+    #[test]
+    fn what_runs_is_warned_of() {
+        let mut one = item(ItemKind::Container, "1");
+        let mut two = item(ItemKind::Container, "2");
+        let warning = |items: &[&Item]| {
+            let items: Vec<Item> = items.iter().copied().cloned().collect();
+            plan(&items).warning()
+        };
+        assert_eq!(warning(&[&one]).unwrap(), "the container is running");
+        let network = item(ItemKind::Network, "1");
+        let both = warning(&[&one, &two, &network]);
+        assert_eq!(both.unwrap(), "2 of 2 containers are running");
+        two.state = Some("exited, bind source gone".to_owned());
+        one.state = Some("running, bind source gone".to_owned());
+        let half = warning(&[&one, &two]);
+        assert_eq!(half.unwrap(), "1 of 2 containers is running");
+        assert_eq!(warning(&[&two, &network]), None);
+    }
+
+    #[test]
+    fn joined_plans_name_each_object_once() {
+        let [a, b, c] = ["1", "2", "3"].map(|id| item(ItemKind::Network, id));
+        let spared = Spared {
+            item: c.clone(),
+            reason: SpareReason::Unclaimed,
+        };
+        let mut first = plan(&[a.clone(), b.clone()]);
+        first.spare = vec![spared];
+        let second = plan(&[c.clone(), a.clone()]);
+        let joined = TeardownPlan::joined("all".into(), &[first, second]).unwrap();
+        assert_eq!(joined.remove, [a, b, c]);
+        assert_eq!(joined.spare, []);
+        assert_eq!(TeardownPlan::joined("none".into(), &[]), None);
     }
 
     #[test]

@@ -223,12 +223,9 @@ impl Harness {
         asker: &Asker,
         control: &Control,
     ) -> Result<TeardownPlan, PlanError> {
-        let removing = State::Removing.word();
         let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
-            let is_removing = |state: &String| state.starts_with(removing);
-            let settled = |item: &Item| !item.state.as_ref().is_some_and(is_removing);
-            if plan.remove.iter().all(settled) {
+            if !plan.remove.iter().any(|item| item.is(State::Removing)) {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;
@@ -320,8 +317,7 @@ fn conclude(
     let held = held(confirmed, &left);
     let others: Vec<Spared> = left
         .iter()
-        .flat_map(|plan| &plan.spare)
-        .filter(|spared| spared.reason.is_of_other_run())
+        .flat_map(TeardownPlan::left_to_others)
         .cloned()
         .collect();
     if !others.is_empty() {
@@ -381,8 +377,7 @@ fn held(confirmed: &[ConfirmedPlan], left: &[TeardownPlan]) -> Vec<(Item, String
 }
 
 fn spares_other_run(plan: &TeardownPlan) -> bool {
-    let mut spared = plan.spare.iter();
-    spared.any(|spared| spared.reason.is_of_other_run())
+    plan.left_to_others().next().is_some()
 }
 
 fn same(a: &Item, b: &Item) -> bool {

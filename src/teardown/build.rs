@@ -261,8 +261,8 @@ fn in_use<'a>(
     users: impl Iterator<Item = &'a ContainerId>,
 ) -> Option<SpareReason> {
     let is_of_other_run = |id: &ContainerId| {
-        let mut spared = plan.spare.iter();
-        spared.any(|spared| spared.item.id == id.as_str() && spared.reason.is_of_other_run())
+        let mut others = plan.left_to_others();
+        others.any(|spared| spared.item.id == id.as_str())
     };
     let (others, foreign): (Vec<_>, Vec<_>) = users
         .filter(|id| !goes(plan, id))

@@ -307,12 +307,10 @@ pub(super) fn containers_changed(state: &mut State, effects: &mut Vec<Effect>) {
         .filter(|container| goes(scope.place(&container.labels)))
         .map(|container| container.id.as_str())
         .collect();
-    let others = plan.spare.iter();
-    let others = others.filter(|spared| spared.reason.is_of_other_run());
     let planned: BTreeSet<&str> = plan
         .remove
         .iter()
-        .chain(others.map(|spared| &spared.item))
+        .chain(plan.left_to_others().map(|spared| &spared.item))
         .filter(|item| item.kind == ItemKind::Container)
         .map(|item| item.id.as_str())
         .collect();
