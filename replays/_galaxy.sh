@@ -16,6 +16,10 @@ path_digest=$(printf '%s' "$REPO_ROOT/$replay_name" | sha256sum)
 export GALAXY_CHECKOUT=${path_digest:0:8}
 # shellcheck source=assets/galaxy/lib.sh
 . "$REPO_ROOT/assets/galaxy/lib.sh"
+# shellcheck source=assets/harness/images.sh
+. "$HARNESS_DIR/images.sh"
+# What a hook's function cannot do is the harness's fault.
+die() { unusable "$*"; }
 
 GALAXY_ENV_DIR=$(mktemp -d "${TMPDIR:-/tmp}/tackroom-replay.XXXXXX")
 export GALAXY_ENV_DIR
@@ -44,12 +48,24 @@ on_exit() {
     rm -rf "$GALAXY_ENV_DIR"
 }
 
+# The images of all stacks, once. To build them from nothing takes longer than a replay may.
+provide() {
+    local unbuilt
+    # shellcheck disable=SC2034  # read by images.sh
+    PACKAGED=(postgres) STEPS=3 work=$GALAXY_ENV_DIR
+    unbuilt=$(unbuilt_images)
+    [[ -z $unbuilt ]] || unusable "there is no image yet of ${unbuilt//$'\n'/, }: 'tackroom up' or assets/galaxy/up.sh builds them"
+    provide_images
+    share_images
+}
+
 boot() {
     local stack stacks=() pids=()
     while (($#)) && [[ $1 != -- ]]; do
         stacks+=("$1")
         shift
     done
+    provide
     if [[ -n $(docker ps -aq "${REPLAY_FILTER[@]}") ]]; then
         note "cleaning up after a run that was killed"
         take_down "${STACKS[@]}"

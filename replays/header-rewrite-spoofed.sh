@@ -42,8 +42,14 @@ expect_equal "in capitals: body" "$(field .status)" ok
 
 note "events come while the connection is open"
 event=
-read -r -t 5 event < <(curl -sN --max-time 6 -H "Host: $ALPHA_HOST" "${alpha_org[@]}" \
-    "http://127.0.0.1:${ALPHA_BASE##*:}/__canvas/events") || true
+exec {events}< <(exec curl -sN --max-time 6 -H "Host: $ALPHA_HOST" "${alpha_org[@]}" \
+    "http://127.0.0.1:${ALPHA_BASE##*:}/__canvas/events")
+listener=$!
+read -r -t 5 -u "$events" event || true
+# It would listen on, and outlive the replay.
+kill "$listener" 2> /dev/null || true
+wait "$listener" || true
+exec {events}<&-
 expect_equal "the first event" "$event" "data: hello"
 
 note "50 MiB is the most"

@@ -90,6 +90,38 @@ fn a_compose_stack_is_one_checkout_of_one_project() {
     assert!(harness.ready.healthy);
 }
 
+#[test]
+fn a_run_label_guards_for_ten_minutes_unless_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(config::FILE_NAME);
+    let guard = |keys: &str| {
+        let text = format!("[[stack]]\nname = 'a'\nlabels = ['x=1']\n{keys}\n");
+        std::fs::write(&path, text).unwrap();
+        let guard = config::load(&path).unwrap().scope.stacks[0]
+            .run_guard
+            .clone();
+        guard.map(|guard| (guard.label, guard.min_age.as_secs()))
+    };
+    assert_eq!(guard(""), None);
+    assert_eq!(guard("run_label = 'run'"), Some(("run".to_owned(), 600)));
+    let both = "run_label = 'run'\nmin_age = '1m30s'";
+    assert_eq!(guard(both), Some(("run".to_owned(), 90)));
+}
+
+#[test]
+fn a_harness_has_one_stack_or_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(config::FILE_NAME);
+    let stacks = "stack = [{ name = 'a', labels = ['x=1'] }, { name = 'b', labels = ['x=2'] }]\n";
+    let stacks_of = |harness: &str| {
+        std::fs::write(&path, format!("{stacks}[harness]\n{harness}")).unwrap();
+        config::load(&path).unwrap().harness.unwrap().stacks
+    };
+    assert_eq!(stacks_of("stack = 'b'"), ["b".into()]);
+    assert_eq!(stacks_of("stack = ['b', 'a']"), ["b".into(), "a".into()]);
+    assert_eq!(stacks_of("up = './up'"), []);
+}
+
 /// The reference shows every key as a comment; taken out of its comment each must be valid.
 #[test]
 fn the_commented_template_is_a_valid_file() {

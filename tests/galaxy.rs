@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -236,6 +236,77 @@ fn state_goes_with_its_stack_and_others_stays() {
     assert!(!galaxy.containers().contains(&engine));
 }
 
+#[test]
+fn cases_are_made_of_what_the_sources_say_whatever_image_is_there() {
+    let Some(galaxy) = Galaxy::new("older") else {
+        return;
+    };
+    let older = OlderImage::new(&format!("tackroom-older-{}", galaxy.checkout));
+    let mut cases = Command::new(root().join("assets/galaxy/cases.sh"));
+    cases
+        .args(["make", "running"])
+        .env_remove("CASE_IMAGE")
+        .env("COMPOSE_PROJECT_NAME", &older.project)
+        .env("GALAXY_CHECKOUT", &galaxy.checkout);
+    let made = lines(&output(&mut cases).code(0).stdout);
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(state(&made[0]), "running");
+    galaxy.cases(&["clean"], "integration").code(0);
+}
+
+/// To build them takes longer than a replay may.
+#[test]
+fn a_replay_without_images_says_so_at_once() {
+    let Some(galaxy) = Galaxy::new("unbuilt") else {
+        return;
+    };
+    let empty = tempfile::tempdir().expect("a directory");
+    let replay = root().join("replays/galaxy-stack-label.sh");
+    let mut replay = Command::new(replay);
+    replay
+        .env("COMPOSE_PROJECT_NAME", format!("none-{}", galaxy.checkout))
+        .env("HARNESS_ENV_DIR", empty.path())
+        .env_remove("HARNESS_BUG")
+        .env_remove("HARNESS_IMAGES_SHARED");
+    let said = output(&mut replay).code(99).stdout;
+    assert!(said.contains("there is no image yet of services"), "{said}");
+    assert!(said.contains("tackroom up"), "{said}");
+}
+
+/// A project's image of the services, from when they knew nothing of what the cases ask. It is removed when dropped.
+struct OlderImage {
+    project: String,
+    tag: String,
+}
+
+impl OlderImage {
+    fn new(project: &str) -> Self {
+        let tag = format!("tackroom-harness/services:{project}");
+        let mut import = Command::new("docker")
+            .args(["import", "-", &tag])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("docker starts");
+        // An archive without files ends where it begins.
+        let mut archive = import.stdin.take().expect("a pipe");
+        archive.write_all(&[0; 1024]).expect("written");
+        drop(archive);
+        assert!(import.wait().expect("it ends").success());
+        Self {
+            project: project.to_owned(),
+            tag,
+        }
+    }
+}
+
+impl Drop for OlderImage {
+    fn drop(&mut self) {
+        let mut remove = Command::new("docker");
+        output(remove.args(["image", "rm", "--force", &self.tag]));
+    }
+}
+
 /// A state root that says nothing of its owner. It is removed when dropped.
 struct Directory(PathBuf);
 
@@ -268,7 +339,6 @@ struct Galaxy {
 impl Galaxy {
     /// `None` where there is no engine. The label is the same each time: what a killed test left is cleaned up.
     fn new(name: &str) -> Option<Self> {
-        static IMAGE: Once = Once::new();
         let engine =
             output(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]));
         if !engine.status.success() {
@@ -280,11 +350,7 @@ impl Galaxy {
             ));
             return None;
         }
-        let galaxy = Self::labelled(name);
-        IMAGE.call_once(|| {
-            galaxy.cases(&["image"], "integration").code(0);
-        });
-        Some(galaxy)
+        Some(Self::labelled(name))
     }
 
     /// The same stacks of another checkout.
@@ -314,8 +380,8 @@ impl Galaxy {
         output(
             Command::new(root().join("assets/galaxy/cases.sh"))
                 .args(args)
-                .env_remove("CASE_IMAGE")
                 .env_remove("COMPOSE_PROJECT_NAME")
+                .env("CASE_IMAGE", case_image())
                 .env("GALAXY_CHECKOUT", &self.checkout)
                 .env("CASE_STACK", stack),
         )
@@ -370,6 +436,20 @@ impl Drop for Galaxy {
             ended.code(0);
         }
     }
+}
+
+/// The image of the engines: of this checkout's sources, whatever image an earlier state of them left.
+fn case_image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let mut cases = Command::new(root().join("assets/galaxy/cases.sh"));
+        cases.arg("image");
+        for name in ["CASE_IMAGE", "COMPOSE_PROJECT_NAME", "GALAXY_CHECKOUT"] {
+            cases.env_remove(name);
+        }
+        let made = output(&mut cases).code(0).stdout;
+        made.trim().to_owned()
+    })
 }
 
 fn root() -> &'static Path {

@@ -56,6 +56,9 @@ const SERVICES: [&str; 6] = [
     "tenant-beta",
 ];
 
+/// The containers of the galaxy test environment beside them, by role.
+const ROLES: [&str; 3] = ["backend", "postgres", "smtp-sink"];
+
 /// A replay with a bug, and one beside it that must not mind. The whole list runs once, in the first step:
 /// `tests/replays.rs` tries every bug with every replay.
 const PAIR: [&str; 2] = ["buildinfo-stale-image", "peer-discovery-404"];
@@ -168,7 +171,7 @@ fn a_harness_that_is_kept_up_is_kept_also_when_a_replay_fails(ours: &Checkout) {
         .map(owned)
         .into()
     );
-    assert_eq!(ours.containers().len(), SERVICES.len());
+    assert_eq!(ours.containers().len(), SERVICES.len() + ROLES.len());
 }
 
 fn what_is_up_can_be_run_against_and_seeded_again(ours: &Checkout) {
@@ -196,13 +199,18 @@ fn what_is_up_can_be_run_against_and_seeded_again(ours: &Checkout) {
     );
 
     let ended = ours.tackroom(&["ps", "--json"], &[]).code(0);
-    let mut titles: Vec<String> = Vec::new();
+    let (mut titles, mut beside) = (Vec::new(), 0);
     for container in ended.json() {
-        assert_eq!(container["stack"], "tenant");
         assert_eq!(container["standing"], "may be removed");
+        if container["stack"] == "integration" {
+            beside += 1;
+            continue;
+        }
+        assert_eq!(container["stack"], "tenant");
         assert_eq!(container["health"], "healthy");
         titles.push(container["title"].as_str().unwrap().to_owned());
     }
+    assert_eq!(beside, ROLES.len());
     assert_eq!(titles, SERVICES);
     assert_eq!(ours.containers(), before);
 }
@@ -211,7 +219,8 @@ fn two_checkouts_do_not_disturb_each_other(image: &EmptyImage, ours: &Checkout, 
     assert_ne!(ours.project, second.project);
     assert_ne!(ours.read(".up.env"), second.read(".up.env"), "two ports");
     let (we, they) = (ours.containers(), second.containers());
-    assert_eq!((we.len(), they.len()), (SERVICES.len(), SERVICES.len()));
+    let all = SERVICES.len() + ROLES.len();
+    assert_eq!((we.len(), they.len()), (all, all));
 
     let refused = second.tackroom(&["teardown", "protected", "--yes"], &[]);
     refused.code(5).err("protected is protected");
@@ -227,7 +236,13 @@ fn two_checkouts_do_not_disturb_each_other(image: &EmptyImage, ours: &Checkout, 
 
 fn only_the_confirmed_plan_is_removed(ours: &Checkout) {
     let before = ours.objects();
-    assert_eq!(before.len(), SERVICES.len() + 3, "{before:?}");
+    // The tenant has a network and two volumes, and the environment beside it a network.
+    let counted = SERVICES.len() + 3 + ROLES.len() + 1;
+    assert_eq!(before.len(), counted, "{before:?}");
+    let (beside, tenants): (BTreeSet<_>, BTreeSet<_>) = before
+        .iter()
+        .cloned()
+        .partition(|object| object.contains(" galaxy-"));
     let plan = ours.tackroom(&["teardown", "tenant", "--json"], &[]);
     let plan = plan.code(0).err("nothing was removed").json().remove(0);
     let planned: BTreeSet<String> = plan["remove"]
@@ -242,7 +257,7 @@ fn only_the_confirmed_plan_is_removed(ours: &Checkout) {
             )
         })
         .collect();
-    assert_eq!(planned, before, "the plan is what there is, and all of it");
+    assert_eq!(planned, tenants, "the plan is the stack, and all of it");
     assert_eq!(ours.objects(), before);
 
     let wrong = ["teardown", "tenant", "--fingerprint", "000000000000"];
@@ -252,6 +267,10 @@ fn only_the_confirmed_plan_is_removed(ours: &Checkout) {
     let fingerprint = plan["fingerprint"].as_str().expect("a fingerprint");
     let right = ["teardown", "tenant", "--fingerprint", fingerprint];
     ours.tackroom(&right, &[]).code(0);
+    assert_eq!(ours.objects(), beside, "one stack is one stack");
+
+    let rest = ["teardown", "integration", "--yes"];
+    ours.tackroom(&rest, &[]).code(0);
     assert_eq!(ours.objects(), BTreeSet::new());
 }
 
@@ -266,6 +285,29 @@ fn a_project_of_somebody_else_is_left_alone(image: &EmptyImage, ours: &Checkout)
     let ended = ours.tackroom(&["teardown", "tenant", "--yes"], &[]);
     assert!(!ended.status.success(), "{}", ended.transcript());
     assert!(foreign.lives());
+}
+
+/// What is built is named at one place; a name that is missing there would never be rebuilt.
+#[test]
+fn a_rebuild_builds_every_image_that_is_booted() {
+    let harness = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/harness");
+    let read = |name: &str| std::fs::read_to_string(harness.join(name)).expect("it is there");
+    let booted: BTreeSet<String> = read("compose.yaml")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("image: \"${HARNESS_"))
+        .filter_map(|line| Some(line.split_once("_IMAGE")?.0.replace('_', "-")))
+        .map(|name| name.to_lowercase())
+        .collect();
+    let images = read("images.sh");
+    let packaged = images
+        .lines()
+        .find_map(|line| line.strip_prefix("TENANT_PACKAGED=(")?.strip_suffix(')'))
+        .expect("the list of what is built");
+    let built = packaged.split(' ').chain(["services"]);
+    assert_eq!(built.map(str::to_owned).collect::<BTreeSet<_>>(), booted);
+    for name in booted {
+        assert!(harness.join(&name).join("Dockerfile").is_file(), "{name}");
+    }
 }
 
 fn replays() -> BTreeSet<String> {
@@ -296,6 +338,8 @@ struct Checkout {
     root: PathBuf,
     state: PathBuf,
     project: String,
+    /// What tells this checkout's galaxy stacks from another's.
+    digits: String,
 }
 
 impl Checkout {
@@ -305,6 +349,7 @@ impl Checkout {
         let digits: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
         Self {
             project: format!("tackroom-{digits}"),
+            digits,
             state: state.to_owned(),
             root,
         }
@@ -361,10 +406,17 @@ impl Checkout {
     }
 
     fn list(&self, list: &[&str], format: &str) -> Vec<String> {
-        let filter = format!("label={PROJECT}={}", self.project);
-        let args = [list, &["--filter", &filter, "--format", format]].concat();
-        let listed = docker(&args).expect("the engine lists");
-        listed.lines().map(str::to_owned).collect()
+        let labels = [
+            format!("label={PROJECT}={}", self.project),
+            format!("label=galaxy.checkout={}", self.digits),
+        ];
+        let mut lines = Vec::new();
+        for label in labels {
+            let args = [list, &["--filter", &label, "--format", format]].concat();
+            let listed = docker(&args).expect("the engine lists");
+            lines.extend(listed.lines().map(str::to_owned));
+        }
+        lines
     }
 }
 
@@ -372,7 +424,7 @@ impl Checkout {
 impl Drop for Checkout {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = Command::new(self.harness().join("down.sh"))
+            let _ = Command::new(self.harness().join("down-all.sh"))
                 .stdout(Stdio::null())
                 .status();
         }
@@ -435,7 +487,7 @@ impl Drop for Second {
         // Images are a cache, but nobody comes back to this directory.
         let image = format!("tackroom-harness/services:{}", self.checkout.project);
         if std::thread::panicking() {
-            let _ = Command::new(self.checkout.harness().join("down.sh"))
+            let _ = Command::new(self.checkout.harness().join("down-all.sh"))
                 .stdout(Stdio::null())
                 .status();
         }

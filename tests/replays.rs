@@ -21,6 +21,10 @@ use std::process::{Command, Stdio};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+/// Organisation and admin token that the tenants are booted with: none of them is a default.
+const FIRST: [&str; 2] = ["org-of-others", "token-of-others"];
+const SECOND: [&str; 2] = ["second-org-of-others", "second-token-of-others"];
+
 const PROJECT: &str = "com.docker.compose.project";
 
 /// Variables of ours that would change what hooks and replays do: all that begin like one of these.
@@ -70,6 +74,8 @@ fn each_replay_catches_its_bug_and_no_other() {
     replays_stand_other_traffic(&harness);
     assert_eq!(harness.left_by_replays(), BTreeSet::new());
 
+    a_database_server_without_a_database_says_so(&harness);
+    scripts_of_others_run_unchanged(&harness);
     what_is_up_goes_in_an_empty_environment(&harness);
 }
 
@@ -149,6 +155,87 @@ fn replays_stand_other_traffic(harness: &Harness) {
             assert!(ended.is_verdict(true), "{replay}: {ended}");
         }
     });
+}
+
+/// It does not come up empty, for others to fail at later.
+fn a_database_server_without_a_database_says_so(harness: &Harness) {
+    let server = harness.container("postgres");
+    let image = docker(&["inspect", "-f", "{{.Image}}", &server]).expect("it is there");
+    let role = ["-e", "POSTGRES_USER=tenant", "-e", "POSTGRES_PASSWORD=x"];
+    for databases in [&[][..], &["-e", "POSTGRES_DATABASES= "]] {
+        // One that serves would never end.
+        let run = [
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--entrypoint",
+            "timeout",
+        ];
+        let entrypoint = [image.trim(), "30", "/usr/local/bin/entrypoint"];
+        let run = [&run[..], &role, databases, &entrypoint].concat();
+        let refusal = docker(&run).expect_err("it must not serve");
+        assert!(
+            refusal.contains("POSTGRES_DATABASES is not set"),
+            "{refusal}"
+        );
+    }
+}
+
+/// As scripts are written that know this topology and nothing of tackroom: both env files are shell that can be
+/// sourced, and the variables go where such scripts use them.
+const FOREIGN_SCRIPT: &str = r#"
+set -eu
+cd "$HARNESS_ENV_DIR"
+. ./.up.env
+. ./.seed.env
+
+# ask STATUS [CURL-ARGUMENT...]: prints the body.
+ask() {
+    expected=$1
+    shift
+    status=$(curl -sS -o body -w '%{http_code}' "$@")
+    [ "$status" = "$expected" ] || { echo "$* answered $status: $(cat body)" >&2; exit 1; }
+    cat body
+}
+at() { echo "--resolve $1:${BASE##*:}:127.0.0.1"; }
+
+# One tenant is known: BASE, and who asks.
+org="X-Molecule-Org-Id: $ORG_ID"
+admin="Authorization: Bearer $ADMIN_TOKEN"
+ask 200 $(at "$TENANT_HOST") "$BASE/health" | grep -q ok
+[ "$(ask 200 $(at "$TENANT_HOST") -H "$org" "$BASE/buildinfo" | jq -r .git_sha)" = "$HARNESS_GIT_SHA" ]
+ask 401 $(at "$TENANT_HOST") -H "$org" -H "Authorization: Bearer not-$ADMIN_TOKEN" "$BASE/workspaces" > /dev/null
+ask 200 $(at "$TENANT_HOST") -H "$org" -H "$admin" "$BASE/workspaces" | jq -e --arg id "$ALPHA_ID" 'any(.[]; .id == $id)' > /dev/null
+[ "$(ask 200 $(at "$TENANT_HOST") -H "$org" "$BASE/workspaces/$BETA_ID" | jq -r .parent_id)" = "$ALPHA_ID" ]
+
+# Two are known, and told apart by host, organisation and token at one address.
+address=http://127.0.0.1:${BASE##*:}
+for name in ALPHA BETA; do
+    eval "host=\$${name}_HOST org=\$${name}_ORG_ID token=\$${name}_ADMIN_TOKEN id=\$${name}_WORKSPACE_ID"
+    ask 200 -H "Host: $host" -H "X-Molecule-Org-Id: $org" -H "Authorization: Bearer $token" "$address/workspaces" |
+        jq -e --arg id "$id" 'any(.[]; .id == $id)' > /dev/null
+done
+ask 404 -H "Host: $BETA_HOST" -H "X-Molecule-Org-Id: $ALPHA_ORG_ID" "$address/workspaces" > /dev/null
+
+# The control plane's stub.
+ask 200 "$CP_STUB_BASE/healthz" > /dev/null
+ask 200 "$CP_STUB_BASE/__stub/state" | jq -e type > /dev/null
+echo "all is honoured"
+"#;
+
+fn scripts_of_others_run_unchanged(harness: &Harness) {
+    let mut script = harness.command(Path::new("sh"));
+    script.args(["-c", FOREIGN_SCRIPT]);
+    let ended = end(&mut script);
+    let honoured = ended.succeeds().output.contains("all is honoured");
+    assert!(honoured, "{ended}");
+    for tenant in [FIRST, SECOND] {
+        let told = std::fs::read_to_string(harness.state.path().join(".up.env")).expect("written");
+        for value in tenant {
+            assert!(told.contains(value), "{value} was asked for: {told}");
+        }
+    }
 }
 
 /// `down` in a shell that knows nothing of what `up` was told, with the container of a replay that was killed.
@@ -237,6 +324,14 @@ impl Harness {
         self.state.path().join("tmp")
     }
 
+    /// The container of a service.
+    fn container(&self, service: &str) -> String {
+        let project = format!("label={PROJECT}={}", self.project);
+        let service = format!("label=com.docker.compose.service={service}");
+        let listed = docker(&["ps", "-q", "--filter", &project, "--filter", &service]);
+        listed.expect("the engine lists").trim().to_owned()
+    }
+
     fn image(&self) -> String {
         format!("tackroom-harness/services:{}", self.project)
     }
@@ -252,6 +347,11 @@ impl Harness {
         command
             .env("COMPOSE_PROJECT_NAME", &self.project)
             .env("HARNESS_ENV_DIR", self.state.path())
+            // The first as scripts name it that know of one.
+            .env("ORG_ID", FIRST[0])
+            .env("ADMIN_TOKEN", FIRST[1])
+            .env("BETA_ORG_ID", SECOND[0])
+            .env("BETA_ADMIN_TOKEN", SECOND[1])
             // Many replays in a minute are this test's own doing.
             .env("HARNESS_RATE_LIMIT", "100000")
             .env("TMPDIR", self.scratch());

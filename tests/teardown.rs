@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use tackroom::domain::container::MountKind;
 use tackroom::domain::id::ContainerId;
 use tackroom::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
 use tackroom::domain::plan::{ConfirmedPlan, Item, ItemOutcome, SpareReason, TeardownPlan};
-use tackroom::domain::scope::{ComposeProject, Protection, Scope, Stack};
+use tackroom::domain::scope::{Asker, ComposeProject, Protection, RunGuard, Scope, Stack};
 use tackroom::domain::selector::Selector;
 use tackroom::engine::fake::{Call, FakeContainer, FakeEngine, Operation};
 use tackroom::engine::{Engine, EngineError, ErrorKind};
@@ -31,6 +32,7 @@ fn stack(name: &str, conditions: &[&str], protection: Protection) -> Stack {
         state_dirs: Vec::new(),
         protection,
         compose_project: None,
+        run_guard: None,
     }
 }
 
@@ -67,6 +69,15 @@ fn container(name: &str, pairs: &[(&str, &str)]) -> FakeContainer {
         .fold(FakeContainer::new(name), |spec, (key, value)| {
             spec.label(key, value)
         })
+}
+
+/// No run's.
+fn asker() -> Asker {
+    Asker {
+        run: None,
+        now: Timestamp::UNIX_EPOCH,
+        any_age: false,
+    }
 }
 
 fn names(items: &[Item]) -> BTreeSet<&str> {
@@ -114,7 +125,9 @@ async fn the_other_stacks_engine_survives() {
     let foreign = engine.run(container("foreign", &[("stack", "integration")]));
     let scope = galaxy();
 
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     assert_eq!(names(&plan.remove), ["mine"].into());
     let spared: Vec<(&str, String)> = plan
         .spare
@@ -143,7 +156,7 @@ async fn the_other_stacks_engine_survives() {
 #[tokio::test]
 async fn a_protected_stack_has_no_plan() {
     let engine = FakeEngine::new();
-    let error = build(&engine, &galaxy(), "dev-deploy", None)
+    let error = build(&engine, &galaxy(), "dev-deploy", None, &asker())
         .await
         .unwrap_err();
     assert_eq!(
@@ -152,7 +165,7 @@ async fn a_protected_stack_has_no_plan() {
             name: "dev-deploy".to_owned()
         }
     );
-    let error = build(&engine, &galaxy(), "devdeploy", None)
+    let error = build(&engine, &galaxy(), "devdeploy", None, &asker())
         .await
         .unwrap_err();
     assert_eq!(
@@ -175,7 +188,7 @@ async fn what_two_stacks_match_is_removed_by_neither() {
     ];
     engine.run(container("both", &both));
     for name in ["integration", "nightly"] {
-        let plan = build(&engine, &scope, name, None).await.unwrap();
+        let plan = build(&engine, &scope, name, None, &asker()).await.unwrap();
         assert!(plan.is_empty());
         assert!(matches!(
             plan.spare[0].reason,
@@ -196,7 +209,9 @@ async fn a_container_that_vanished_or_is_being_removed_is_done() {
         &[("backend", "1"), ("stack", "integration")],
     ));
     let scope = galaxy();
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     engine.destroy(&gone);
     let mut outcomes = carry_out(&engine, &scope, plan).await;
     outcomes.sort_by(|a, b| a.0.cmp(&b.0));
@@ -221,14 +236,18 @@ async fn one_failure_does_not_stop_the_others() {
         &[("backend", "1"), ("stack", "integration")],
     ));
     let scope = galaxy();
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     let error = EngineError::new(ErrorKind::Engine, "device or resource busy");
     engine.fail_on(Operation::RemoveContainer, stuck.as_str(), error);
     let outcomes = carry_out(&engine, &scope, plan).await;
     assert!(outcomes.contains(&("there".to_owned(), ItemOutcome::Removed)));
     let why = "device or resource busy".to_owned();
     assert!(outcomes.contains(&("stuck".to_owned(), ItemOutcome::Failed { why })));
-    let left = build(&engine, &scope, "integration", None).await.unwrap();
+    let left = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     assert_eq!(names(&left.remove), ["stuck"].into());
 }
 
@@ -239,7 +258,7 @@ async fn a_container_that_joined_another_stack_since_is_spared() {
         "mine",
         &[("backend", "1"), ("stack", "integration")],
     ));
-    let plan = build(&engine, &galaxy(), "integration", None)
+    let plan = build(&engine, &galaxy(), "integration", None, &asker())
         .await
         .unwrap();
     let mut scope = galaxy();
@@ -263,7 +282,9 @@ async fn networks_and_volumes_go_after_their_containers() {
     engine.add_volume("vol", labels(&mine));
     engine.add_volume("other", labels(&[("backend", "1")]));
     let scope = galaxy();
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     let outcomes = carry_out(&engine, &scope, plan).await;
     let order: Vec<&str> = outcomes.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(order, ["mine", "net", "vol"]);
@@ -287,7 +308,7 @@ async fn a_network_that_somebody_else_uses_is_spared() {
         &[("backend", "1"), ("stack", "dev-deploy")],
     ));
     engine.add_network("net", labels(&mine), &[id, guest]);
-    let plan = build(&engine, &galaxy(), "integration", None)
+    let plan = build(&engine, &galaxy(), "integration", None, &asker())
         .await
         .unwrap();
     assert_eq!(names(&plan.remove), ["mine"].into());
@@ -321,6 +342,7 @@ fn compose_scope(unique: bool) -> Scope {
                 name: "shop".to_owned(),
                 unique,
             }),
+            run_guard: None,
         }],
         group_by: None,
     }
@@ -339,7 +361,7 @@ async fn a_compose_projects_network_is_ours_while_nobody_else_uses_the_name() {
     ));
     engine.add_network("shop_default", labels(&project), &[]);
     engine.add_volume("shop_data", labels(&project));
-    let plan = build(&engine, &compose_scope(true), "shop", None)
+    let plan = build(&engine, &compose_scope(true), "shop", None, &asker())
         .await
         .unwrap();
     assert_eq!(
@@ -352,7 +374,7 @@ async fn a_compose_projects_network_is_ours_while_nobody_else_uses_the_name() {
         (COMPOSE_WORKING_DIR, "/elsewhere/shop"),
     ];
     engine.run(container("b", &other));
-    let plan = build(&engine, &compose_scope(true), "shop", None)
+    let plan = build(&engine, &compose_scope(true), "shop", None, &asker())
         .await
         .unwrap();
     assert_eq!(names(&plan.remove), ["a"].into());
@@ -369,7 +391,9 @@ async fn what_was_made_anew_under_the_name_is_not_what_was_confirmed() {
     let mine = [("backend", "1"), ("stack", "integration")];
     engine.add_volume("vol", labels(&mine));
     let scope = galaxy();
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     engine.remove_volume("vol").await.unwrap();
     engine.advance(Duration::from_secs(5));
     engine.add_volume("vol", labels(&mine));
@@ -410,7 +434,7 @@ proptest! {
                 })
                 .collect();
             let scope = galaxy();
-            let plan = build(&engine, &scope, "integration", None).await.unwrap();
+            let plan = build(&engine, &scope, "integration", None, &asker()).await.unwrap();
             let wanted = selector(&["backend=1", "stack=integration"]);
             carry_out(&engine, &scope, plan).await;
             for (id, labels) in ids.iter().zip(&all) {
@@ -434,7 +458,7 @@ async fn a_project_name_that_is_not_this_checkouts_alone_claims_only_what_is_in_
     engine.add_network("shop_other", labels(&project), &[]);
     engine.add_volume("shop_data", labels(&project));
     engine.add_volume("shop_neighbours", labels(&project));
-    let plan = build(&engine, &compose_scope(false), "shop", None)
+    let plan = build(&engine, &compose_scope(false), "shop", None, &asker())
         .await
         .unwrap();
     assert_eq!(
@@ -465,7 +489,7 @@ async fn an_anonymous_volume_is_in_the_plan_of_its_container() {
             .mount(MountKind::Volume, &anonymous, "/var/lib/data")
             .mount(MountKind::Volume, "named", "/cache"),
     );
-    let without = build(&engine, &galaxy(), "integration", None)
+    let without = build(&engine, &galaxy(), "integration", None, &asker())
         .await
         .unwrap();
     assert_eq!(names(&without.remove), ["mine", &*anonymous].into());
@@ -488,7 +512,9 @@ async fn a_spawner_goes_before_what_it_spawned() {
     let spawner = engine.run(container("z-backend", &mine).label("role", "backend"));
     let mut scope = galaxy();
     scope.stacks[0].spawner = Some(selector(&["role=backend"]));
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     carry_out(&engine, &scope, plan).await;
     let removed: Vec<ContainerId> = engine
         .calls()
@@ -503,12 +529,65 @@ async fn a_spawner_goes_before_what_it_spawned() {
 }
 
 #[tokio::test]
+async fn what_another_run_has_just_made_is_left_to_it_with_all_that_it_uses() {
+    let engine = FakeEngine::new();
+    let mut scope = galaxy();
+    scope.stacks[0].run_guard = Some(RunGuard {
+        label: "run".to_owned(),
+        min_age: Duration::from_secs(600),
+    });
+    let mine = [("backend", "1"), ("stack", "integration")];
+    let theirs = |name| container(name, &mine).label("run", "theirs");
+    engine.run(theirs("old"));
+    engine.advance(Duration::from_secs(700));
+    let young = engine.run(theirs("young").mount(MountKind::Volume, "volume", "/data"));
+    let plain = engine.run(container("plain", &mine));
+    engine.add_network("net", labels(&mine), &[young, plain]);
+    engine.add_volume("volume", labels(&mine));
+    let stamped = [&mine[..], &[("run", "theirs")]].concat();
+    engine.add_network("empty-net", labels(&stamped), &[]);
+    engine.add_volume("empty-volume", labels(&stamped));
+    engine.advance(Duration::from_secs(30));
+
+    let at = Asker::by_hand(engine.now(), false);
+    let plan = build(&engine, &scope, "integration", None, &at)
+        .await
+        .unwrap();
+    assert_eq!(names(&plan.remove), ["old", "plain"].into());
+    let spared: Vec<(&str, String)> = plan
+        .spare
+        .iter()
+        .map(|spared| (&*spared.item.name, spared.reason.to_string()))
+        .collect();
+    let made = || "run theirs made it 30 s ago".to_owned();
+    let used = || "young of another run uses it".to_owned();
+    assert_eq!(
+        spared,
+        [
+            ("young", made()),
+            ("empty-net", made()),
+            ("net", used()),
+            ("empty-volume", made()),
+            ("volume", used())
+        ]
+    );
+
+    let any_age = Asker::by_hand(engine.now(), true);
+    let plan = build(&engine, &scope, "integration", None, &any_age)
+        .await
+        .unwrap();
+    assert!(plan.spare.is_empty(), "{plan:?}");
+}
+
+#[tokio::test]
 async fn who_gives_up_keeps_what_was_not_begun() {
     let engine = FakeEngine::new();
     let mine = [("backend", "1"), ("stack", "integration")];
     let id = engine.run(container("mine", &mine));
     let scope = galaxy();
-    let plan = build(&engine, &scope, "integration", None).await.unwrap();
+    let plan = build(&engine, &scope, "integration", None, &asker())
+        .await
+        .unwrap();
     let mut outcomes = 0;
     let grace = Duration::from_secs(1);
     let plan = confirmed(plan);
@@ -518,4 +597,28 @@ async fn who_gives_up_keeps_what_was_not_begun() {
     .await;
     assert_eq!(outcomes, 0);
     assert!(engine.container(&id).is_some());
+}
+
+#[tokio::test]
+async fn a_plan_says_what_could_not_be_started_again() {
+    let engine = FakeEngine::new();
+    let bound = FakeContainer::new("engine-1")
+        .label("backend", "1")
+        .label("stack", "integration")
+        .mount(MountKind::Bind, "/tmp/state-1", "/state");
+    let id = engine.run(bound);
+    engine.die(&id, 0);
+    let whole = build(&engine, &galaxy(), "integration", None, &asker())
+        .await
+        .unwrap();
+    assert_eq!(whole.remove[0].state.as_deref(), Some("exited"));
+    engine.lose("/tmp/state-1");
+    let broken = build(&engine, &galaxy(), "integration", None, &asker())
+        .await
+        .unwrap();
+    assert_eq!(
+        broken.remove[0].state.as_deref(),
+        Some("exited, bind source gone")
+    );
+    assert_eq!(broken.fingerprint(), whole.fingerprint());
 }

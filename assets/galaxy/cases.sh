@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes engines in the states that a list and a teardown must cope with, without a stack around them.
-#   cases.sh image        makes CASE_IMAGE's default anew, if it is not of this checkout's sources
+#   cases.sh image        builds this checkout's image, if it is not of its sources, and prints its name
 #   cases.sh make CASE…   prints the id of each container that it made, one a line
 #   cases.sh clean        removes all that this script made under this checkout label
 # The cases:
@@ -15,12 +15,11 @@
 # Settings:
 #   GALAXY_CHECKOUT   eight hexadecimal digits: give each test its own
 #   CASE_STACK        the stack label (integration)
-#   CASE_IMAGE        an image with the harness's services (this checkout's)
+#   CASE_IMAGE        an image with the harness's services; else this checkout's, built first if it is not of its sources
 # shellcheck source=assets/galaxy/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 CASE_STACK=${CASE_STACK:-integration}
-CASE_IMAGE=${CASE_IMAGE:-$SERVICES_IMAGE}
 SPAWNER_SECONDS=60
 SPAWNER_LOCK=${TMPDIR:-/tmp}/galaxy-case-$GALAXY_CHECKOUT.lock
 COMMON=(--label galaxy.case=1 --label "galaxy.checkout=$GALAXY_CHECKOUT")
@@ -158,7 +157,9 @@ clean() {
     [[ -z ${ids[0]} ]] || die "still there: ${ids[*]}"
 }
 
-image() {
+# An image of older sources may not know what the cases ask of it.
+provide_case_image() {
+    [[ -z ${CASE_IMAGE:-} ]] || return 0
     # shellcheck source=assets/harness/images.sh
     . "$HARNESS_DIR/images.sh"
     need cargo rustc tar sha256sum
@@ -166,18 +167,26 @@ image() {
     PACKAGED=() STEPS=3
     work=$(mktemp -d "${TMPDIR:-/tmp}/tackroom-cases.XXXXXX")
     trap 'rm -rf "$work"' EXIT
-    provide_images
+    provide_images >&2
+    CASE_IMAGE=$HARNESS_SERVICES_IMAGE
 }
 
 need docker flock
 case ${1:-} in
-    image) image ;;
+    image)
+        provide_case_image
+        say "$CASE_IMAGE"
+        ;;
     make)
         (($# > 1)) || die "which case?"
+        provide_case_image
         for name in "${@:2}"; do
             make "$name"
         done
         ;;
-    clean) clean ;;
+    clean)
+        provide_case_image
+        clean
+        ;;
     *) die "image, make CASE…, or clean" ;;
 esac

@@ -61,5 +61,9 @@ remove_state_roots() {
         return 0
     fi
     docker run --rm --network none --user 0:0 -v /tmp:/tmp --label "galaxy.checkout=$GALAXY_CHECKOUT" "$SERVICES_IMAGE" \
-        galaxy remove-state-roots "$@"
+        galaxy remove-state-roots "$@" || {
+        # What it says of a command that it does not know.
+        (($? != 2)) || say "the image $SERVICES_IMAGE is of older sources: '$GALAXY_DIR/cases.sh image' builds it anew" >&2
+        return 1
+    }
 }

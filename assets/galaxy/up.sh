@@ -157,7 +157,7 @@ read_settings() {
 # The fixture is copied into the container before it starts: a bind from a checkout breaks when the checkout goes.
 copy_geoip() {
     mkdir -p "$work/root/$(dirname "$GEOIP")"
-    "$TARGET_DIR/$TRIPLE/release/harness-services" galaxy geoip-fixture "$work/root/$GEOIP"
+    "$HARNESS_BINARY" galaxy geoip-fixture "$work/root/$GEOIP"
     chmod 0644 "$work/root/$GEOIP"
     tar -C "$work/root" --owner=0 --group=0 -c . | docker cp -q - "$1:/"
 }

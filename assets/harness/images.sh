@@ -6,14 +6,24 @@
 # shellcheck disable=SC2154
 
 TARGET_DIR=$REPO_ROOT/target/harness
+# The tenant harness's.
+# shellcheck disable=SC2034  # read by its hooks
+TENANT_PACKAGED=(postgres redis cf-proxy)
 
-# Steps 1 to 3 of a boot: sets HARNESS_GIT_SHA and exports HARNESS_<NAME>_IMAGE of each service. One at a time in a
-# checkout: the services' image is made in a directory of its own.
+# Steps 1 to 3 of a boot: exports HARNESS_GIT_SHA, HARNESS_BINARY (the services' own, for this host) and
+# HARNESS_<NAME>_IMAGE of each service. One at a time in a checkout: the services' image is made in a directory of its
+# own. Who boots several stacks at once calls it before them, and share_images.
 provide_images() {
     local compilation
+    if [[ -n ${HARNESS_IMAGES_SHARED:-} ]]; then
+        require_shared_images
+        return
+    fi
     TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
     [[ $TRIPLE == *-linux-* ]] || die "the services are linked for Linux, and this host is $TRIPLE"
     HARNESS_GIT_SHA=$(git_sha)
+    HARNESS_BINARY=$TARGET_DIR/$TRIPLE/release/harness-services
+    export HARNESS_GIT_SHA HARNESS_BINARY
     mkdir -p "$TARGET_DIR"
     exec 8> "$TARGET_DIR/images.lock"
     flock 8
@@ -25,6 +35,30 @@ provide_images() {
     provide_services_image
     exec 8>&-
 }
+
+# What was provided is what the hooks that are started from here boot: they build nothing themselves.
+share_images() { export HARNESS_IMAGES_SHARED=1; }
+
+require_shared_images() {
+    local name variable
+    for name in services "${PACKAGED[@]}"; do
+        variable=$(image_variable "$name")
+        [[ -n ${!variable:-} ]] || die "HARNESS_IMAGES_SHARED is set, and $variable is not"
+    done
+}
+
+# The services that nothing was ever built for here, one a line: a boot would take minutes.
+unbuilt_images() {
+    local name
+    if ! image_exists "tackroom-harness/services:$COMPOSE_PROJECT_NAME" || ! compgen -G "$TARGET_DIR/*/release/harness-services" > /dev/null; then
+        say services
+    fi
+    for name in "${PACKAGED[@]}"; do
+        image_exists "$(packaged_image "$name")" || say "$name"
+    done
+}
+
+packaged_image() { printf 'tackroom-harness/%s:%s' "$1" "$(content_tag "$HARNESS_DIR/$1")"; }
 
 # The content of a directory, short: a tag that changes with it, so that what is unchanged is not built again.
 content_tag() {
@@ -61,7 +95,7 @@ provide_packaged_images() {
     local name variable missing=${REBUILD:-}
     for name in "${PACKAGED[@]}"; do
         variable=$(image_variable "$name")
-        export "$variable=tackroom-harness/$name:$(content_tag "$HARNESS_DIR/$name")"
+        export "$variable=$(packaged_image "$name")"
         image_exists "${!variable}" || missing=1
     done
     [[ -n $missing ]] || return 0
@@ -117,7 +151,7 @@ compile_services() {
 provide_services_image() {
     local context=$TARGET_DIR/image image=tackroom-harness/services:$COMPOSE_PROJECT_NAME content
     mkdir -p "$context/bugs"
-    cp "$TARGET_DIR/$TRIPLE/release/harness-services" "$HARNESS_DIR/services/Dockerfile" "$context"
+    cp "$HARNESS_BINARY" "$HARNESS_DIR/services/Dockerfile" "$context"
     content=$(content_tag "$context")
     export HARNESS_SERVICES_IMAGE=$image
     if [[ -z ${REBUILD:-} ]] && [[ $(docker image inspect -f '{{index .Config.Labels "tackroom.harness.content"}}' "$image" 2> /dev/null) == "$content" ]]; then

@@ -14,7 +14,7 @@
 
 STEPS=7
 SERVICES=(postgres redis cp-stub tenant tenant-beta cf-proxy)
-PACKAGED=(postgres redis cf-proxy) # the services whose image is Debian's package
+PACKAGED=("${TENANT_PACKAGED[@]}")
 PORT_ATTEMPTS=3
 
 export ALPHA_ORG_ID=${ALPHA_ORG_ID:-${ORG_ID:-harness-org-alpha}}
@@ -130,8 +130,7 @@ if [[ -z $(service_containers postgres) ]]; then
 fi
 
 provide_images
-binary=$TARGET_DIR/$TRIPLE/release/harness-services
-answer=$("$binary" bugs check "${HARNESS_BUG:-}" 2>&1) || die "HARNESS_BUG names ${answer#harness-services: }"
+answer=$("$HARNESS_BINARY" bugs check "${HARNESS_BUG:-}" 2>&1) || die "HARNESS_BUG names ${answer#harness-services: }"
 
 deadline=$((SECONDS + ${HARNESS_TIMEOUT:-120}))
 for ((attempt = 1; ; attempt++)); do

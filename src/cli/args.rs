@@ -53,7 +53,7 @@ pub(super) enum Command {
     /// Fill the harness with data
     Seed(Seed),
     /// Take the harness down
-    Down(Seed),
+    Down(Down),
     /// The replays that there are
     List(List),
     /// The containers of the family, by stack
@@ -108,6 +108,16 @@ pub(super) struct Lifecycle {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Seed {
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    /// Take also what another run has made within its stack's `min_age`
+    #[arg(long)]
+    pub(super) any_age: bool,
     /// Write events to stdout, one JSON object a line
     #[arg(long)]
     pub(super) json: bool,
@@ -191,12 +201,15 @@ pub(super) struct Teardown {
     /// A stack of tackroom.toml
     #[arg(value_name = "STACK")]
     pub(super) stack: String,
-    /// Act without asking, on the plan that is printed
+    /// Act without asking, on the plan that is printed and on what appears meanwhile
     #[arg(long)]
     pub(super) yes: bool,
     /// Act only if the plan is still the one with this fingerprint
     #[arg(long, value_name = "FINGERPRINT")]
     pub(super) fingerprint: Option<String>,
+    /// Take also what another run has made within its stack's `min_age`
+    #[arg(long)]
+    pub(super) any_age: bool,
     /// Write the plan, and the events of carrying it out, to stdout as JSON, one object a line
     #[arg(long)]
     pub(super) json: bool,

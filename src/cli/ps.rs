@@ -8,13 +8,18 @@ use serde_json::json;
 use super::args::{Color, Ps};
 use super::output::{Ended, Failure, mention_missing_file, palette};
 use crate::bootstrap::{Context, Options};
+use crate::domain::badge::{Badge, badges};
 use crate::domain::container::{Container, Health, State};
 use crate::domain::exit::Exit;
+use crate::domain::origins::Renamed;
 use crate::domain::scope::{Placement, Protection, Scope};
-use crate::engine::{Engine, EngineError, list_any};
+use crate::engine::{Engine, EngineError, complete, list_any};
 use crate::report::{Paint, Palette, json_line};
 use crate::text::sanitize::sanitize_plain;
-use crate::text::width::{pad, width};
+use crate::text::width::{pad, truncate, width};
+
+/// Columns of the health check's own words; all of them are in the JSON.
+const CHECK: usize = 60;
 
 pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
@@ -22,11 +27,12 @@ pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<End
     context.engine.info().await?;
     let scope = &context.config.scope;
     let groups = groups(&*context.engine, scope).await?;
+    let now = Timestamp::now();
     let mut stdout = io::stdout().lock();
     if args.json {
         for (group, containers) in &groups {
             for container in containers {
-                writeln!(stdout, "{}", json_line(&json(group, container, scope)))?;
+                writeln!(stdout, "{}", json_line(&json(group, container, scope, now)))?;
             }
         }
     } else {
@@ -35,7 +41,7 @@ pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<End
             &groups,
             scope,
             palette(color, &io::stdout()),
-            Timestamp::now(),
+            now,
         )?;
     }
     stdout.flush()?;
@@ -46,7 +52,8 @@ pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<End
 type Groups = Vec<(String, Vec<Container>)>;
 
 async fn groups(engine: &dyn Engine, scope: &Scope) -> Result<Groups, EngineError> {
-    let all = list_any(engine, &scope.queries()).await?;
+    let mut all = list_any(engine, &scope.queries()).await?;
+    complete(engine, &mut all).await;
     let mut groups: Groups = scope
         .stacks
         .iter()
@@ -96,7 +103,7 @@ fn table(
             container.word(),
             age(container, now),
             ports(container),
-            sanitize_plain(&container.image).into_owned(),
+            sanitize_plain(container.image_name()).into_owned(),
         ]
     };
     let mut widths = [0; 5];
@@ -126,9 +133,9 @@ fn table(
                 line.push_str("  ");
                 line.push_str(&painted);
             }
-            if let Placement::Several(names) = scope.place(&container.labels) {
-                let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-                line.push_str(&format!("  two stacks: {}", names.join(", ")));
+            for note in notes(container, scope, now) {
+                line.push_str("  ");
+                line.push_str(&palette.paint(Paint::Warning, sanitize_plain(&note)));
             }
             writeln!(
                 out,
@@ -139,6 +146,33 @@ fn table(
         }
     }
     Ok(())
+}
+
+/// What is wrong with it, with what is known of the cause.
+fn notes(container: &Container, scope: &Scope, now: Timestamp) -> Vec<String> {
+    let placement = scope.place(&container.labels);
+    let badges = badges(container, &placement, false, now);
+    let mut notes: Vec<String> = badges
+        .into_iter()
+        .map(|badge| match (badge, &placement) {
+            (Badge::Stacks(_), Placement::Several(names)) => {
+                format!("{badge}: {}", names.join(", "))
+            }
+            (Badge::BindSourceGone, _) => format!("{badge}: {}", container.origins.gone.join(", ")),
+            _ => badge.to_string(),
+        })
+        .collect();
+    let unhealthy = container.health == Some(Health::Unhealthy);
+    let check = container
+        .detail
+        .as_ref()
+        .and_then(|detail| detail.health_output.as_deref())
+        .and_then(|output| output.lines().next())
+        .filter(|_| unhealthy);
+    if let Some(words) = check {
+        notes.push(format!("health check: {}", truncate(words, CHECK)));
+    }
+    notes
 }
 
 fn paint(container: &Container) -> Paint {
@@ -172,7 +206,17 @@ fn ports(container: &Container) -> String {
     ports.join(" ")
 }
 
-fn json(group: &str, container: &Container, scope: &Scope) -> serde_json::Value {
+fn json(group: &str, container: &Container, scope: &Scope, now: Timestamp) -> serde_json::Value {
+    let placement = scope.place(&container.labels);
+    let badges: Vec<String> = badges(container, &placement, false, now)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let detail = container.detail.as_ref();
+    let image_now = container.origins.image.as_ref().and_then(|now| match now {
+        Renamed::To(id) => Some(id),
+        Renamed::Nothing => None,
+    });
     let ports: Vec<_> = container
         .ports
         .iter()
@@ -193,11 +237,112 @@ fn json(group: &str, container: &Container, scope: &Scope) -> serde_json::Value 
         "title": container.title(),
         "image": container.image,
         "image_id": container.image_id,
+        "image_name": detail.and_then(|detail| detail.image_name.as_deref()),
+        "image_id_now": image_now,
         "state": container.state.word(),
         "health": container.health.map(Health::word),
         "status": container.status,
+        "health_output": detail.and_then(|detail| detail.health_output.as_deref()),
+        "exit_code": container.exit_code(),
+        "restart_count": detail.map(|detail| detail.restart_count),
+        "badges": badges,
+        "missing_sources": container.origins.gone,
         "created": container.created.to_string(),
         "ports": ports,
         "labels": container.labels,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::container::MountKind;
+    use crate::domain::scope::Stack;
+    use crate::engine::fake::{FakeContainer, FakeEngine};
+
+    fn scope() -> Scope {
+        let stack = |name: &str| Stack {
+            name: name.into(),
+            claims: selector(&format!("{name}=1")).into(),
+            spawner: None,
+            state_dirs: Vec::new(),
+            protection: Protection::Removable,
+            compose_project: None,
+            run_guard: None,
+        };
+        Scope {
+            families: vec![selector("family=1")],
+            stacks: vec![stack("web"), stack("db")],
+            group_by: None,
+        }
+    }
+
+    fn selector(condition: &str) -> crate::domain::selector::Selector {
+        let condition = condition.parse().unwrap();
+        crate::domain::selector::Selector::from_conditions([condition]).unwrap()
+    }
+
+    /// One of each kind of trouble.
+    fn troubled() -> FakeEngine {
+        let engine = FakeEngine::new();
+        let member = |name: &str| {
+            FakeContainer::new(name)
+                .label("family", "1")
+                .label("web", "1")
+        };
+        engine.run(member("both").label("db", "1"));
+        let gone = member("gone").mount(MountKind::Bind, "/tmp/state", "/state");
+        let gone = engine.run(gone);
+        engine.die(&gone, 1);
+        engine.lose("/tmp/state");
+        engine.run_out_of_memory(&engine.run(member("hungry")));
+        let looping = engine.run(member("looping"));
+        engine.restart(&looping, 1);
+        engine.restart(&looping, 1);
+        let sick = engine.run(member("sick"));
+        engine.set_health(&sick, Health::Unhealthy, "curl: (7) refused\nmore");
+        engine.run(member("stale").image("engine:dev", "sha256:1111111111111111"));
+        engine.tag("engine:dev", "sha256:2222222222222222");
+        engine.run(member("well"));
+        engine
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_table_says_what_is_wrong_without_colour() {
+        let engine = troubled();
+        let groups = groups(&engine, &scope()).await.unwrap();
+        let mut text = Vec::new();
+        let plain = Palette { colour: false };
+        table(&mut text, &groups, &scope(), plain, engine.now()).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_json_has_every_badge_and_its_cause() {
+        let engine = troubled();
+        let groups = groups(&engine, &scope()).await.unwrap();
+        let rows: Vec<serde_json::Value> = groups
+            .iter()
+            .flat_map(|(group, containers)| {
+                containers
+                    .iter()
+                    .map(|container| json(group, container, &scope(), engine.now()))
+            })
+            .collect();
+        let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+        assert_eq!(row("well")["badges"], json!([]));
+        assert_eq!(row("both")["badges"], json!(["two stacks"]));
+        assert_eq!(row("gone")["badges"], json!(["bind source gone"]));
+        assert_eq!(row("gone")["missing_sources"], json!(["/tmp/state"]));
+        assert_eq!(row("gone")["exit_code"], 1);
+        assert_eq!(row("hungry")["badges"], json!(["OOM"]));
+        assert_eq!(row("looping")["badges"], json!(["restart loop"]));
+        assert_eq!(row("looping")["restart_count"], 2);
+        assert_eq!(row("sick")["health_output"], "curl: (7) refused\nmore");
+        let stale = row("stale");
+        assert_eq!(stale["badges"], json!(["stale image"]));
+        assert_eq!(stale["image_name"], "engine:dev");
+        assert_eq!(stale["image_id"], "sha256:1111111111111111");
+        assert_eq!(stale["image_id_now"], "sha256:2222222222222222");
+    }
 }

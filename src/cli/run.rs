@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{Color, Lifecycle, Run, Seed};
+use super::args::{Color, Down, Lifecycle, Run, Seed};
 use super::list;
 use super::output::{
     Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette, write_atomically,
@@ -84,9 +84,10 @@ pub(super) async fn seed(options: &Options, color: Color, args: &Seed) -> Result
     lifecycle(options, color, args.json, request).await
 }
 
-pub(super) async fn down(options: &Options, color: Color, args: &Seed) -> Result<Ended, Failure> {
+pub(super) async fn down(options: &Options, color: Color, args: &Down) -> Result<Ended, Failure> {
     let request = Request {
         teardown: Teardown::Always,
+        any_age: args.any_age,
         ..Request::nothing()
     };
     lifecycle(options, color, args.json, request).await

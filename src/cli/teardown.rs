@@ -10,7 +10,8 @@ use super::run::session;
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Fingerprint, TeardownPlan};
-use crate::harness::{Request, Teardown as When};
+use crate::domain::scope::Asker;
+use crate::harness::{Consent, Request, Teardown as When};
 use crate::report::{json_line, json_plan, write_plan};
 use crate::teardown::PlanError;
 
@@ -21,7 +22,8 @@ pub(super) async fn teardown(
 ) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
-    let plan = context.harness().plan(&args.stack).await?;
+    let asker = Asker::by_hand(Timestamp::now(), args.any_age);
+    let plan = context.harness().plan(&args.stack, &asker).await?;
     // Who confirmed by flag need not stay for the plan.
     let mut stdout = Outlet::new(io::stdout());
     if args.json {
@@ -36,12 +38,16 @@ pub(super) async fn teardown(
     }
     stdout.flush()?;
     if plan.is_empty() && plan.hook.is_none() {
+        let why = match plan.left_to_others().count() {
+            0 => format!("nothing matches {}", plan.claims),
+            count => format!("{count} left to other runs, which --any-age overrides"),
+        };
         return Err(Failure::new(
             Exit::NothingMatched,
-            format!("nothing matches {}: nothing was removed", plan.claims),
+            format!("{why}: nothing was removed"),
         ));
     }
-    let Some(seen) = confirmation(&plan, args)? else {
+    let Some((seen, consent)) = confirmation(&plan, args)? else {
         complain(format_args!(
             "nothing was removed; confirm with --yes --fingerprint {}",
             plan.fingerprint()
@@ -53,7 +59,8 @@ pub(super) async fn teardown(
         .confirm(&seen)
         .map_err(|changed| Failure::new(Exit::Refused, changed.to_string()))?;
     let request = Request {
-        teardown: When::Confirmed(Box::new(confirmed)),
+        teardown: When::Confirmed(vec![confirmed], consent),
+        any_age: args.any_age,
         ..Request::nothing()
     };
     let summary = session(&context, request, color, args.json).await?;
@@ -68,14 +75,18 @@ pub(super) async fn teardown(
     })
 }
 
-/// The fingerprint that was confirmed, by flag or by a person at the terminal; `None` where only
-/// the plan was asked for.
-fn confirmation(plan: &TeardownPlan, args: &Teardown) -> Result<Option<Fingerprint>, Failure> {
+/// The fingerprint that was confirmed, by flag or by a person at the terminal, and how far that
+/// goes; `None` where only the plan was asked for. Who has seen a plan confirms that plan; `--yes`
+/// alone is said before there is one, so it is about the stack.
+fn confirmation(
+    plan: &TeardownPlan,
+    args: &Teardown,
+) -> Result<Option<(Fingerprint, Consent)>, Failure> {
     if let Some(typed) = &args.fingerprint {
-        return Ok(Some(Fingerprint::typed(typed)));
+        return Ok(Some((Fingerprint::typed(typed), Consent::Plan)));
     }
     if args.yes {
-        return Ok(Some(plan.fingerprint()));
+        return Ok(Some((plan.fingerprint(), Consent::Stack)));
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() || args.json || is_ci() {
         return Ok(None);
@@ -90,7 +101,7 @@ fn confirmation(plan: &TeardownPlan, args: &Teardown) -> Result<Option<Fingerpri
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     if answer.trim() == &*plan.stack {
-        Ok(Some(plan.fingerprint()))
+        Ok(Some((plan.fingerprint(), Consent::Plan)))
     } else {
         Err(Failure::new(
             Exit::Refused,

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
@@ -12,8 +13,11 @@ use super::schema::{Config, Harness, Ready, Replays};
 use crate::domain::claims::Claims;
 use crate::domain::hook::Hook;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
-use crate::domain::scope::{ComposeProject, Protection, Scope, Stack, StackName};
+use crate::domain::scope::{ComposeProject, Protection, RunGuard, Scope, Stack, StackName};
 use crate::domain::selector::Selector;
+
+/// As long as most runs of a harness take at most.
+const DEFAULT_MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
 pub const FILE_NAME: &str = "tackroom.toml";
 
@@ -218,6 +222,7 @@ fn stack(
         .strings("spawner")
         .and_then(|labels| conditions(&table, "spawner", &labels, root));
     let state_dirs = state_dirs(&table);
+    let run_guard = run_guard(&table);
     let name = match name {
         None => {
             table.missing("name");
@@ -260,6 +265,27 @@ fn stack(
             Protection::Protected
         },
         compose_project,
+        run_guard,
+    })
+}
+
+fn run_guard(table: &Table<'_>) -> Option<RunGuard> {
+    let label = table.string("run_label");
+    let min_age = table.duration("min_age");
+    let Some(label) = label else {
+        if table.has("min_age") && !table.has("run_label") {
+            let why = "needs `run_label`, the label that says which run made a container";
+            table.reject("min_age", why);
+        }
+        return None;
+    };
+    if label.contains('=') || label.trim() != label {
+        let why = format!("{label:?} is not the key of a label: its value is the id of a run");
+        table.reject("run_label", why);
+    }
+    Some(RunGuard {
+        label,
+        min_age: min_age.unwrap_or(DEFAULT_MIN_AGE),
     })
 }
 
@@ -366,22 +392,10 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         table.reject("dir", format!("{} is not a directory", dir.display()));
     }
     let dir = dir.canonicalize().unwrap_or(dir);
-    let stack = table.string("stack");
-    if let Some(name) = &stack
-        && scope.stack(name).is_none()
-    {
-        let names: Vec<&str> = scope.stacks.iter().map(|stack| &*stack.name).collect();
-        table.reject(
-            "stack",
-            format!(
-                "no [[stack]] is called {name}; there are: {}",
-                names.join(", ")
-            ),
-        );
-    }
+    let stacks = harness_stacks(&table, scope);
     let timeout = table
         .duration("timeout")
-        .unwrap_or(std::time::Duration::from_secs(15 * 60));
+        .unwrap_or(Duration::from_secs(15 * 60));
     let hook = |key| {
         let words = table.strings(key)?;
         let (program, args) = words.split_first()?;
@@ -398,7 +412,7 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         })
     };
     let harness = Harness {
-        stack: stack.map(StackName::from),
+        stacks,
         up: hook("up"),
         seed: hook("seed"),
         down: hook("down"),
@@ -414,6 +428,29 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
     };
     table.finish();
     harness
+}
+
+/// One name, or several.
+fn harness_stacks(table: &Table<'_>, scope: &Scope) -> Vec<StackName> {
+    let Some(names) = table.strings("stack") else {
+        return Vec::new();
+    };
+    if names.is_empty() {
+        table.reject("stack", "must name at least one [[stack]]");
+    }
+    let mut stacks: Vec<StackName> = Vec::new();
+    for name in &names {
+        if scope.stack(name).is_none() {
+            let known: Vec<&str> = scope.stacks.iter().map(|stack| &*stack.name).collect();
+            let known = known.join(", ");
+            let why = format!("no [[stack]] is called {name}; there are: {known}");
+            table.reject("stack", why);
+        } else if stacks.iter().any(|known| **known == **name) {
+            table.reject("stack", format!("{name} stands here twice"));
+        }
+        stacks.push(name.as_str().into());
+    }
+    stacks
 }
 
 fn ready(table: Table<'_>) -> Ready {

@@ -26,8 +26,9 @@ pub struct Config {
 /// The stack under test and its hooks.
 #[derive(Clone, Debug)]
 pub struct Harness {
-    /// The stack that `up` creates and `down` removes.
-    pub stack: Option<StackName>,
+    /// The stacks that `up` creates, in this order, and `down` removes, in the opposite one. Each is
+    /// declared, none stands twice; empty: none is known.
+    pub stacks: Vec<StackName>,
     /// Where the hooks run. Absolute.
     pub dir: PathBuf,
     pub up: Option<Hook>,

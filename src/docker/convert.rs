@@ -13,6 +13,7 @@ use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
+use crate::domain::origins::Origins;
 use crate::engine::Inspect;
 
 /// What the engine mixes into a container's labels to describe an event.
@@ -50,6 +51,7 @@ pub(super) fn container(summary: ContainerSummary) -> Option<Container> {
         ports: ports(summary.ports.unwrap_or_default()),
         mounts: mounts(summary.mounts.unwrap_or_default()),
         detail: None,
+        origins: Origins::default(),
     })
 }
 
@@ -66,16 +68,16 @@ pub(super) fn inspect(answer: ContainerInspectResponse, raw: serde_json::Value) 
     let life = state
         .status
         .map_or(State::Unknown, |status| State::parse(status.as_ref()));
-    let detail = detail(
-        &state,
-        life,
-        answer.restart_count.unwrap_or_default(),
-        config.tty.unwrap_or_default(),
-    );
+    let detail = Detail {
+        image_name: config.image.clone().filter(|name| !name.is_empty()),
+        tty: config.tty.unwrap_or_default(),
+        restart_count: u64::try_from(answer.restart_count.unwrap_or_default()).unwrap_or_default(),
+        ..detail(&state, life)
+    };
     let container = Container {
         id: ContainerId::new(answer.id?),
         name: bare(&answer.name.unwrap_or_default()),
-        image: config.image.unwrap_or_default(),
+        image: config.image.clone().unwrap_or_default(),
         image_id: answer.image.unwrap_or_default(),
         state: life,
         health,
@@ -92,6 +94,7 @@ pub(super) fn inspect(answer: ContainerInspectResponse, raw: serde_json::Value) 
         ),
         mounts: mounts(answer.mounts.unwrap_or_default()),
         detail: Some(detail),
+        origins: Origins::default(),
     };
     Some(Inspect {
         container,
@@ -121,7 +124,7 @@ pub(super) fn inspect(answer: ContainerInspectResponse, raw: serde_json::Value) 
     })
 }
 
-fn detail(state: &ContainerState, life: State, restarts: i64, tty: bool) -> Detail {
+fn detail(state: &ContainerState, life: State) -> Detail {
     let ended = matches!(
         life,
         State::Exited | State::Dead | State::Removing | State::Restarting
@@ -142,10 +145,9 @@ fn detail(state: &ContainerState, life: State, restarts: i64, tty: bool) -> Deta
             .filter(|_| ended),
         exit_code: state.exit_code.filter(|_| ended),
         oom_killed: state.oom_killed.unwrap_or_default(),
-        restart_count: u64::try_from(restarts).unwrap_or_default(),
-        tty,
         health_output,
         error: state.error.clone().filter(|error| !error.is_empty()),
+        ..Detail::default()
     }
 }
 
@@ -413,6 +415,7 @@ mod tests {
         assert_eq!(detail.exit_code, Some(137));
         assert!(detail.oom_killed && detail.tty);
         assert_eq!(detail.restart_count, 2);
+        assert_eq!(detail.image_name.as_deref(), Some("tenant:dev"));
         assert_eq!(detail.health_output.as_deref(), Some("curl: refused"));
         assert_eq!(detail.error, None);
         assert!(detail.finished > detail.started);

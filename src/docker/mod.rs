@@ -6,10 +6,13 @@ mod convert;
 mod endpoint;
 mod events;
 mod explain;
+mod host;
 mod logs;
 mod objects;
 mod transport;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -39,6 +42,7 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, EngineError>>;
 pub struct DockerEngine {
     transport: Transport,
     docker: Docker,
+    host: Arc<host::Host>,
 }
 
 impl DockerEngine {
@@ -46,7 +50,11 @@ impl DockerEngine {
         let docker = transport
             .client()
             .map_err(|error| explain(&transport, error))?;
-        Ok(Self { transport, docker })
+        Ok(Self {
+            transport,
+            docker,
+            host: Arc::default(),
+        })
     }
 
     /// This engine for requests that may take that much longer than others.
@@ -103,6 +111,16 @@ impl Engine for DockerEngine {
     fn volumes(&self, selector: &Selector) -> Answer<'_, Vec<VolumeInfo>> {
         let selector = selector.clone();
         async move { objects::volumes(self, &selector).await }.boxed()
+    }
+
+    fn image_id(&self, reference: &str) -> Answer<'_, Option<String>> {
+        let reference = reference.to_owned();
+        async move { objects::image_id(self, &reference).await }.boxed()
+    }
+
+    fn missing(&self, paths: &BTreeSet<String>) -> BoxFuture<'_, BTreeSet<String>> {
+        let paths = paths.clone();
+        async move { host::missing(self, &paths).await }.boxed()
     }
 
     fn stop(&self, id: &ContainerId, grace: Duration) -> Answer<'_, ()> {

@@ -1,4 +1,4 @@
-//! Networks and volumes.
+//! Networks, volumes and images.
 
 use bollard::query_parameters::{
     InspectNetworkOptions, ListNetworksOptions, ListVolumesOptions, RemoveVolumeOptions,
@@ -98,6 +98,18 @@ pub(super) async fn volumes(
         })
         .filter(|volume| selector.matches(&volume.labels))
         .collect())
+}
+
+pub(super) async fn image_id(
+    engine: &DockerEngine,
+    reference: &str,
+) -> Result<Option<String>, EngineError> {
+    let answer = engine.bounded(engine.docker.inspect_image(reference)).await;
+    match answer {
+        Ok(image) => Ok(image.id),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn remove_network(

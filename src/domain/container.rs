@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::badge::Badge;
 use super::id::ContainerId;
 use super::label::{COMPOSE_SERVICE, Labels};
+use super::origins::Origins;
 
 /// What one row needs. The engine's list gives most of it; [`Detail`] needs an inspect and comes
 /// later, so that rows are painted before it.
@@ -14,7 +16,8 @@ pub struct Container {
     pub id: ContainerId,
     /// Without the leading slash that the engine writes.
     pub name: String,
-    /// The image reference that the container was created from.
+    /// The name of its image as the engine lists it. Engines list the id instead once the name means
+    /// another image; [`Container::image_name`] is what people know.
     pub image: String,
     pub image_id: String,
     pub state: State,
@@ -26,11 +29,14 @@ pub struct Container {
     pub ports: Vec<Port>,
     pub mounts: Vec<Mount>,
     pub detail: Option<Detail>,
+    pub origins: Origins,
 }
 
 /// What only an inspect tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
+    /// The reference to an image that it was created from: a name, or an id.
+    pub image_name: Option<String>,
     /// `None` if it never started.
     pub started: Option<Timestamp>,
     /// `None` while it runs, or if it never did.
@@ -43,7 +49,7 @@ pub struct Detail {
     pub tty: bool,
     /// What the last health check printed, if one ran.
     pub health_output: Option<String>,
-    /// What the engine says about a failed start.
+    /// What the engine says about a failed start, or a failed removal.
     pub error: Option<String>,
 }
 
@@ -150,6 +156,47 @@ pub enum MountKind {
 }
 
 impl Container {
+    /// A running container of which nothing but the id is known.
+    #[cfg(test)]
+    pub(crate) fn bare(id: &str) -> Self {
+        Self {
+            id: ContainerId::new(id),
+            name: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            state: State::Running,
+            health: None,
+            status: String::new(),
+            created: Timestamp::UNIX_EPOCH,
+            labels: Labels::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            detail: None,
+            origins: Origins::default(),
+        }
+    }
+
+    /// The image as it was named when the container was created, or the beginning of its id.
+    pub fn image_name(&self) -> &str {
+        let named = self.detail.as_ref().and_then(|d| d.image_name.as_deref());
+        let name = named.unwrap_or(&self.image);
+        if name.starts_with("sha256:") {
+            short_id(name)
+        } else {
+            name
+        }
+    }
+
+    /// The engine's word for its state, and what stands against starting it again.
+    pub fn state_words(&self) -> String {
+        let word = self.state.word();
+        if self.origins.gone.is_empty() {
+            word.to_owned()
+        } else {
+            format!("{word}, {}", Badge::BindSourceGone)
+        }
+    }
+
     /// One character for its state and health, none of which needs its colour.
     pub fn symbol(&self) -> &'static str {
         match (self.state, self.health) {
@@ -217,6 +264,13 @@ impl Container {
     }
 }
 
+/// As much of an image's id as tells it from others: `sha256:` and twelve digits.
+pub fn short_id(id: &str) -> &str {
+    id.get(..19)
+        .filter(|_| id.starts_with("sha256:"))
+        .unwrap_or(id)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -225,21 +279,12 @@ mod tests {
 
     fn container(labels: &[(&str, &str)]) -> Container {
         Container {
-            id: ContainerId::new("c1"),
             name: "shop_tenant_1".to_owned(),
-            image: "tenant".to_owned(),
-            image_id: "sha256:1".to_owned(),
-            state: State::Running,
-            health: None,
-            status: String::new(),
-            created: Timestamp::UNIX_EPOCH,
             labels: labels
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            detail: None,
+            ..Container::bare("c1")
         }
     }
 
@@ -308,5 +353,29 @@ mod tests {
         }
         assert_eq!(State::parse("frozen"), State::Unknown);
         assert_eq!(Health::parse("none"), None);
+    }
+
+    #[test]
+    fn an_image_is_called_by_the_name_that_it_was_made_from() {
+        let id = "sha256:3fd606b7a31def3170e127b8e8a807fb2069cd4c1c632f2ef8eabdcab8ffcf35";
+        let mut it = container(&[]);
+        it.image = id.to_owned();
+        assert_eq!(it.image_name(), "sha256:3fd606b7a31d");
+        it.detail = Some(Detail {
+            image_name: Some("engine:dev".to_owned()),
+            ..Detail::default()
+        });
+        assert_eq!(it.image_name(), "engine:dev");
+        assert_eq!(short_id("sha256:short"), "sha256:short");
+        assert_eq!(short_id("sha256:日本日本日本日本"), "sha256:日本日本");
+    }
+
+    #[test]
+    fn a_state_says_what_stands_against_a_restart() {
+        let mut it = container(&[]);
+        it.state = State::Exited;
+        assert_eq!(it.state_words(), "exited");
+        it.origins.gone = vec!["/tmp/x".to_owned()];
+        assert_eq!(it.state_words(), "exited, bind source gone");
     }
 }

@@ -4,6 +4,7 @@
 //! crate but [`crate::text`]. A rule that needs only data lives here, beside its type, so that
 //! the command line, the dashboard and the tests share it.
 
+pub mod badge;
 pub mod claims;
 pub mod container;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod id;
 pub mod label;
 pub mod line;
 pub mod link;
+pub mod origins;
 pub mod plan;
 pub mod replay;
 pub mod run;

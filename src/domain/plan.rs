@@ -3,13 +3,17 @@
 //! The preview is the act: [`TeardownPlan`] becomes [`ConfirmedPlan`] only with the fingerprint
 //! that the user saw, and executing takes nothing else.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
+use super::container::State;
 use super::label::Labels;
+use super::run::Seconds;
 use super::scope::StackName;
 use super::selector::Selector;
 
@@ -48,6 +52,14 @@ pub struct Item {
     pub state: Option<String>,
 }
 
+impl Item {
+    /// Whether it is in this state, as [`super::container::Container::state_words`] says it.
+    pub fn is(&self, state: State) -> bool {
+        let words = self.state.as_deref().unwrap_or_default();
+        words.split(", ").next() == Some(state.word())
+    }
+}
+
 /// Something that the plan leaves alone although a user might expect it to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spared {
@@ -63,14 +75,25 @@ pub enum SpareReason {
     SeveralStacks(Vec<StackName>),
     /// In the family, but no stack matches it.
     Unclaimed,
-    /// Something outside the plan is attached to it.
+    /// It is the stack's own, and something outside the plan uses it.
     InUse { by: String },
+    /// Another run made it, too short a time ago to take it from that run.
+    OtherRun { run: String, age: Duration },
+    /// It is the stack's own, and something that is spared for another run uses it.
+    InUseByOtherRun { by: String },
     /// Another checkout uses the same compose project name, so the label does not say whose it is.
     ForeignProject { working_dir: String },
     /// It carries the name of the compose project and nothing that tells this checkout from another.
     ProjectNameOnly,
     /// A directory that no container uses any more and that does not say whose it is.
     Ownerless,
+}
+
+impl SpareReason {
+    /// Whether it stays because another run may be at work on it: no mistake, and not left behind.
+    pub fn is_of_other_run(&self) -> bool {
+        matches!(self, Self::OtherRun { .. } | Self::InUseByOtherRun { .. })
+    }
 }
 
 impl fmt::Display for SpareReason {
@@ -89,6 +112,10 @@ impl fmt::Display for SpareReason {
                 "only the project's name matches; put {checkout} into `project` to claim it",
             ),
             Self::Ownerless => f.write_str("no container uses it, and it does not say whose it is"),
+            Self::OtherRun { run, age } => {
+                write!(f, "run {run} made it {} ago", Seconds(*age))
+            }
+            Self::InUseByOtherRun { by } => write!(f, "{by} of another run uses it"),
             Self::InUse { by } => write!(f, "{by} uses it"),
             Self::ForeignProject { working_dir } => {
                 write!(f, "{working_dir} uses the same project name")
@@ -175,6 +202,58 @@ impl TeardownPlan {
 
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty()
+    }
+
+    /// What stays because another run may be at work on it.
+    pub fn left_to_others(&self) -> impl Iterator<Item = &Spared> {
+        self.spare
+            .iter()
+            .filter(|spared| spared.reason.is_of_other_run())
+    }
+
+    /// What people should know before they confirm: that somebody may still use what goes.
+    pub fn warning(&self) -> Option<String> {
+        let containers = self
+            .remove
+            .iter()
+            .filter(|item| item.kind == ItemKind::Container);
+        let all = containers.clone().count();
+        let running = containers.filter(|item| item.is(State::Running)).count();
+        match (running, all) {
+            (0, _) => None,
+            (1, 1) => Some("the container is running".to_owned()),
+            (1, _) => Some(format!("1 of {all} containers is running")),
+            _ => Some(format!("{running} of {all} containers are running")),
+        }
+    }
+
+    /// Several plans to be looked at as one, under a name that no stack has; `None` without any.
+    /// What one removes another does not spare. It is for people and its fingerprint for
+    /// confirmation: what is carried out is each of the plans.
+    pub fn joined(name: StackName, plans: &[Self]) -> Option<Self> {
+        let first = plans.first()?;
+        let selectors = plans.iter().flat_map(|plan| plan.claims.selectors());
+        let mut remove: Vec<Item> = plans.iter().flat_map(|plan| plan.remove.clone()).collect();
+        // Stable: within a kind the order stays that of the plans.
+        remove.sort_by_key(|item| item.kind);
+        let mut seen = HashSet::new();
+        remove.retain(|item| seen.insert((item.kind, item.id.clone())));
+        let goes = |item: &Item| remove.iter().any(|other| other.id == item.id);
+        let mut spare: Vec<Spared> = Vec::new();
+        for spared in plans.iter().flat_map(|plan| &plan.spare) {
+            let known = spare.iter().any(|other| other.item.id == spared.item.id);
+            if !known && !goes(&spared.item) {
+                spare.push(spared.clone());
+            }
+        }
+        Some(Self {
+            stack: name,
+            claims: Claims::new(first.claims.first().clone(), selectors.skip(1).cloned()),
+            spawner: None,
+            hook: plans.iter().find_map(|plan| plan.hook.clone()),
+            remove,
+            spare,
+        })
     }
 
     pub fn confirm(self, seen: &Fingerprint) -> Result<ConfirmedPlan, PlanChanged> {
@@ -265,6 +344,41 @@ mod tests {
         let mut hooked = plan(&[one, two]);
         hooked.hook = Some("./down.sh".to_owned());
         assert_ne!(first, hooked.fingerprint());
+    }
+
+    #[test]
+    fn what_runs_is_warned_of() {
+        let mut one = item(ItemKind::Container, "1");
+        let mut two = item(ItemKind::Container, "2");
+        let warning = |items: &[&Item]| {
+            let items: Vec<Item> = items.iter().copied().cloned().collect();
+            plan(&items).warning()
+        };
+        assert_eq!(warning(&[&one]).unwrap(), "the container is running");
+        let network = item(ItemKind::Network, "1");
+        let both = warning(&[&one, &two, &network]);
+        assert_eq!(both.unwrap(), "2 of 2 containers are running");
+        two.state = Some("exited, bind source gone".to_owned());
+        one.state = Some("running, bind source gone".to_owned());
+        let half = warning(&[&one, &two]);
+        assert_eq!(half.unwrap(), "1 of 2 containers is running");
+        assert_eq!(warning(&[&two, &network]), None);
+    }
+
+    #[test]
+    fn joined_plans_name_each_object_once() {
+        let [a, b, c] = ["1", "2", "3"].map(|id| item(ItemKind::Network, id));
+        let spared = Spared {
+            item: c.clone(),
+            reason: SpareReason::Unclaimed,
+        };
+        let mut first = plan(&[a.clone(), b.clone()]);
+        first.spare = vec![spared];
+        let second = plan(&[c.clone(), a.clone()]);
+        let joined = TeardownPlan::joined("all".into(), &[first, second]).unwrap();
+        assert_eq!(joined.remove, [a, b, c]);
+        assert_eq!(joined.spare, []);
+        assert_eq!(TeardownPlan::joined("none".into(), &[]), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::hook::{Progress, Step};
 use super::id::RunId;
-use super::plan::{Item, ItemOutcome, TeardownPlan};
+use super::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use super::replay::{Replay, ReplayName};
 use super::scope::StackName;
 
@@ -212,7 +212,8 @@ pub enum RunEventKind {
         run: RunId,
         /// In the order in which they will run; empty for a lifecycle command.
         replays: Vec<Arc<Replay>>,
-        stack: Option<StackName>,
+        /// What the run is about, in the order of the configuration.
+        stacks: Vec<StackName>,
     },
     StepStarted {
         step: Step,
@@ -259,6 +260,8 @@ pub enum RunEventKind {
     },
     /// What still matches after the teardown.
     LeftBehind(Vec<Item>),
+    /// What still matches after the teardown because another run may be at work on it.
+    LeftToOthers(Vec<Spared>),
     /// The user or the system asked to stop.
     Interrupted(Signal),
     /// Something worth saying that is no outcome.
@@ -361,6 +364,7 @@ impl Summary {
             | RunEventKind::ReplayStopping { .. }
             | RunEventKind::Planned(_)
             | RunEventKind::ItemFinished { .. }
+            | RunEventKind::LeftToOthers(_)
             | RunEventKind::Note(_)
             | RunEventKind::Finished(_) => {}
         }
@@ -515,7 +519,7 @@ mod tests {
         summary.fold(&event(RunEventKind::Started {
             run: RunId::new(Timestamp::UNIX_EPOCH, 1),
             replays: vec![replay("a"), replay("b")],
-            stack: None,
+            stacks: Vec::new(),
         }));
         summary.fold(&event(finished("a", Verdict::Passed)));
         assert_eq!(summary.not_run, [ReplayName::new("b")]);

@@ -1,8 +1,12 @@
 //! What tackroom looks at: the family, the declared stacks, and where a container belongs.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::claims::Claims;
+use super::id::RunId;
 use super::label::{Condition, Labels};
 use super::selector::Selector;
 
@@ -22,6 +26,57 @@ pub struct Stack {
     /// The compose project behind the selector. Networks and volumes carry its label too, but
     /// not the working directory, so a plan needs it to claim them.
     pub compose_project: Option<ComposeProject>,
+    /// Keeps sessions apart that work on the same stack; `None`: the labels above say it all.
+    pub run_guard: Option<RunGuard>,
+}
+
+/// What other runs have just made is left to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunGuard {
+    /// The label whose value is the id of the run that made an object.
+    pub label: String,
+    /// From this age on it counts as left behind, whoever made it.
+    pub min_age: Duration,
+}
+
+/// Who asks for a teardown, and when.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// What carries the id of this run is its own. `None`: all runs are others.
+    pub run: Option<RunId>,
+    pub now: Timestamp,
+    /// Whatever other runs have made, however young.
+    pub any_age: bool,
+}
+
+impl Asker {
+    /// Somebody at a keyboard, who is at work on no run.
+    pub fn by_hand(now: Timestamp, any_age: bool) -> Self {
+        Self {
+            run: None,
+            now,
+            any_age,
+        }
+    }
+}
+
+impl RunGuard {
+    /// The other run that made an object, and how long ago, where that is too short a time for the
+    /// object to be taken from it. An object from the future is young: clocks differ.
+    pub fn keeps(
+        &self,
+        labels: &Labels,
+        created: Option<Timestamp>,
+        asker: &Asker,
+    ) -> Option<(String, Duration)> {
+        let run = labels.get(&self.label).filter(|run| !run.is_empty())?;
+        if asker.any_age || asker.run.as_ref().is_some_and(|own| own.as_str() == run) {
+            return None;
+        }
+        let age = asker.now.duration_since(created?);
+        let age = Duration::try_from(age).unwrap_or_default();
+        (age < self.min_age).then(|| (run.clone(), age))
+    }
 }
 
 /// A compose project's name, and how much it says.
@@ -47,6 +102,15 @@ pub struct Scope {
     /// Without declared stacks, containers are grouped by the value of this label; such groups
     /// are always protected.
     pub group_by: Option<String>,
+}
+
+/// What several stacks are called together, such as `tenant+integration`; `None` without any.
+pub fn joined_name(stacks: &[StackName]) -> Option<StackName> {
+    match stacks {
+        [] => None,
+        [only] => Some(only.clone()),
+        several => Some(several.join("+").into()),
+    }
 }
 
 /// Where a container belongs.
@@ -159,6 +223,7 @@ mod tests {
             state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
+            run_guard: None,
         }
     }
 
@@ -205,6 +270,37 @@ mod tests {
             ]),
             Placement::Several(vec!["dev".into(), "tenant".into()])
         );
+    }
+
+    #[test]
+    fn a_guard_keeps_what_another_run_has_just_made() {
+        let guard = RunGuard {
+            label: "run".to_owned(),
+            min_age: Duration::from_secs(600),
+        };
+        let made = |second| Some(Timestamp::from_second(second).unwrap());
+        let now = Timestamp::from_second(10_000).unwrap();
+        let own = RunId::new(now, 1);
+        let asker = Asker {
+            run: Some(own.clone()),
+            ..Asker::by_hand(now, false)
+        };
+        let theirs = labels(&[("run", "theirs")]);
+        let age = |created, asker: &Asker| {
+            let kept = guard.keeps(&theirs, created, asker);
+            kept.map(|(run, age)| (run, age.as_secs()))
+        };
+        assert_eq!(age(made(9_401), &asker), Some(("theirs".to_owned(), 599)));
+        assert_eq!(age(made(9_400), &asker), None);
+        assert_eq!(age(made(10_005), &asker), Some(("theirs".to_owned(), 0)));
+        assert_eq!(age(None, &asker), None);
+        assert_eq!(age(made(10_000), &Asker::by_hand(now, true)), None);
+        for pairs in [&[("run", own.as_str())][..], &[("run", "")], &[]] {
+            assert_eq!(guard.keeps(&labels(pairs), made(10_000), &asker), None);
+        }
+        let mine = labels(&[("run", own.as_str())]);
+        let by_hand = Asker::by_hand(now, false);
+        assert!(guard.keeps(&mine, made(10_000), &by_hand).is_some());
     }
 
     #[test]

@@ -99,6 +99,7 @@ macro_rules! engine_contract {
             the_log_of_what_is_gone_is_not_found
             a_stop_is_asked_for_twice
             a_removal_takes_what_runs_and_is_done_once
+            an_image_is_found_by_the_name_that_a_container_was_made_from
             networks_and_volumes_are_found_by_all_labels
             what_is_in_use_is_not_removed
         );
@@ -283,6 +284,19 @@ pub async fn an_inspect_tells_how_a_container_ended(world: &impl World) {
     assert_eq!(ended.detail().exit_code, Some(3));
     assert!(ended.detail().finished >= running.detail().started);
     assert_eq!(ended.raw["Id"], id.as_str());
+}
+
+pub async fn an_image_is_found_by_the_name_that_a_container_was_made_from(world: &impl World) {
+    let engine = world.engine();
+    let id = world.create(Spec::default()).await;
+    let inspect = engine.inspect(&id).await.unwrap();
+    let name = inspect.detail().image_name.unwrap();
+    let now = engine.image_id(&name).await.unwrap();
+    assert_eq!(now.as_ref(), Some(&inspect.container.image_id));
+    let listed = engine.list(&own(world)).await.unwrap();
+    assert_eq!(listed[0].image, name);
+    let never = engine.image_id("tackroom-never-existed:latest").await;
+    assert_eq!(never, Ok(None));
 }
 
 pub async fn what_happens_after_the_subscription_is_seen(world: &impl World) {

@@ -4,7 +4,7 @@
 //! millisecond with every change and never by itself, so that a test sees the same timestamps
 //! every time. Waiting uses tokio's clock, which a test can pause.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
 use crate::domain::line::{Channel, Part, PartBatch};
 use crate::domain::link::EngineInfo;
+use crate::domain::origins::Origins;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
 
@@ -68,6 +69,8 @@ pub enum Call {
     Stats(ContainerId),
     Networks(Selector),
     Volumes(Selector),
+    Image(String),
+    Missing(BTreeSet<String>),
     Stop(ContainerId, Duration),
     RemoveContainer(ContainerId),
     RemoveNetwork(String),
@@ -85,6 +88,8 @@ pub enum Operation {
     Stats,
     Networks,
     Volumes,
+    Image,
+    Missing,
     Stop,
     RemoveContainer,
     RemoveNetwork,
@@ -102,6 +107,8 @@ impl Call {
             Self::Stats(_) => Operation::Stats,
             Self::Networks(_) => Operation::Networks,
             Self::Volumes(_) => Operation::Volumes,
+            Self::Image(_) => Operation::Image,
+            Self::Missing(_) => Operation::Missing,
             Self::Stop(..) => Operation::Stop,
             Self::RemoveContainer(_) => Operation::RemoveContainer,
             Self::RemoveNetwork(_) => Operation::RemoveNetwork,
@@ -117,10 +124,13 @@ impl Call {
             | Self::Stats(id)
             | Self::Stop(id, _)
             | Self::RemoveContainer(id) => Some(id.as_str()),
-            Self::RemoveNetwork(name) | Self::RemoveVolume(name) => Some(name),
-            Self::Info | Self::List(_) | Self::Events | Self::Networks(_) | Self::Volumes(_) => {
-                None
-            }
+            Self::RemoveNetwork(name) | Self::RemoveVolume(name) | Self::Image(name) => Some(name),
+            Self::Info
+            | Self::List(_)
+            | Self::Events
+            | Self::Networks(_)
+            | Self::Volumes(_)
+            | Self::Missing(_) => None,
         }
     }
 }
@@ -234,8 +244,14 @@ struct World {
     removed: Vec<Entry>,
     networks: Vec<NetworkInfo>,
     volumes: Vec<VolumeInfo>,
+    /// By name: the id of the image.
+    images: BTreeMap<String, String>,
+    /// What its host does not have.
+    lost: BTreeSet<String>,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent>>>,
     swallow: bool,
+    /// What is made whenever a container is removed.
+    offspring: Option<FakeContainer>,
     outage: Option<EngineError>,
     /// Streams that were opened in an earlier era are broken.
     era: u64,
@@ -293,8 +309,11 @@ impl FakeEngine {
             removed: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
+            images: BTreeMap::new(),
+            lost: BTreeSet::new(),
             subscribers: Vec::new(),
             swallow: false,
+            offspring: None,
             outage: None,
             era: 0,
             faults: Vec::new(),
@@ -450,6 +469,11 @@ impl FakeEngine {
         })
     }
 
+    /// From now on, whenever somebody removes a container, there is another one like this.
+    pub fn respawn(&self, spec: FakeContainer) {
+        self.change(|world| world.offspring = Some(spec));
+    }
+
     pub fn add_volume(&self, name: &str, labels: Labels) {
         self.change(|world| {
             world.volumes.push(VolumeInfo {
@@ -458,6 +482,26 @@ impl FakeEngine {
                 labels,
             });
         });
+    }
+
+    /// A name means this image from now on. The engine does not tell that by an event.
+    pub fn tag(&self, name: &str, image_id: &str) {
+        self.change(|world| world.images.insert(name.to_owned(), image_id.to_owned()));
+    }
+
+    /// A name means no image any more.
+    pub fn untag(&self, name: &str) {
+        self.change(|world| world.images.remove(name));
+    }
+
+    /// The engine's host does not have this path any more.
+    pub fn lose(&self, path: &str) {
+        self.change(|world| world.lost.insert(path.to_owned()));
+    }
+
+    /// The engine's host has a path again that was lost.
+    pub fn restore(&self, path: &str) {
+        self.change(|world| world.lost.remove(path));
     }
 
     /// Every stream breaks and every call fails with this error until [`Self::heal`].
@@ -712,6 +756,17 @@ impl World {
         })
     }
 
+    /// The image's name while that means the image, its id otherwise.
+    fn listed_image(&self, container: &Container) -> String {
+        let now = self.images.get(&container.image);
+        let listed = if now == Some(&container.image_id) {
+            &container.image
+        } else {
+            &container.image_id
+        };
+        listed.clone()
+    }
+
     fn emit(&mut self, id: &ContainerId, action: Action) {
         let at = self.tick();
         if std::mem::take(&mut self.swallow) {
@@ -733,6 +788,8 @@ impl World {
         self.made += 1;
         let id = ContainerId::new(format!("{:064x}", self.made));
         let created = self.tick();
+        self.images
+            .insert(spec.image.clone(), spec.image_id.clone());
         let container = Container {
             id: id.clone(),
             name: spec.name.clone(),
@@ -746,8 +803,10 @@ impl World {
             ports: spec.ports.clone(),
             mounts: spec.mounts.clone(),
             detail: None,
+            origins: Origins::default(),
         };
         let detail = Detail {
+            image_name: Some(spec.image.clone()),
             tty: spec.tty,
             ..Detail::default()
         };
@@ -1000,7 +1059,10 @@ impl Engine for FakeEngine {
                 .iter()
                 .map(|entry| &entry.container)
                 .filter(|container| selector.matches(&container.labels))
-                .cloned()
+                .map(|container| Container {
+                    image: world.listed_image(container),
+                    ..container.clone()
+                })
                 .collect())
         })
     }
@@ -1008,7 +1070,13 @@ impl Engine for FakeEngine {
     fn inspect(&self, id: &ContainerId) -> BoxFuture<'_, Result<Inspect>> {
         let id = id.clone();
         self.answer(Call::Inspect(id.clone()), move |world| {
-            world.known(&id).map(Entry::inspect)
+            let mut inspect = world.known(&id).map(Entry::inspect)?;
+            let networks = world.networks.iter();
+            inspect.networks = networks
+                .filter(|network| network.attached.contains(&id))
+                .map(|network| (network.name.clone(), String::new()))
+                .collect();
+            Ok(inspect)
         })
     }
 
@@ -1080,6 +1148,21 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn image_id(&self, reference: &str) -> BoxFuture<'_, Result<Option<String>>> {
+        let name = reference.to_owned();
+        self.answer(Call::Image(name.clone()), move |world| {
+            Ok(world.images.get(&name).cloned())
+        })
+    }
+
+    fn missing(&self, paths: &BTreeSet<String>) -> BoxFuture<'_, BTreeSet<String>> {
+        let paths = paths.clone();
+        let answer = self.answer(Call::Missing(paths.clone()), move |world| {
+            Ok(paths.intersection(&world.lost).cloned().collect())
+        });
+        answer.map(Result::unwrap_or_default).boxed()
+    }
+
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<()>> {
         let id = id.clone();
         self.answer(Call::Stop(id.clone(), grace), move |world| {
@@ -1098,6 +1181,11 @@ impl Engine for FakeEngine {
                 return Ok(Removal::Gone);
             }
             world.destroy(&id);
+            if let Some(mut spec) = world.offspring.clone() {
+                spec.name = format!("{}-{}", spec.name, world.made);
+                let id = world.create(spec);
+                world.start(&id);
+            }
             Ok(Removal::Removed)
         })
     }

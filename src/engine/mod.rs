@@ -9,11 +9,13 @@ pub mod contract;
 mod error;
 pub mod fake;
 mod list;
+mod look_up;
 mod parts;
 mod port;
 
 pub use backoff::Backoff;
 pub use error::{EngineError, ErrorKind};
 pub use list::list_any;
+pub use look_up::{complete, look_up};
 pub use parts::parts;
 pub use port::{Engine, Inspect, LogRequest, NetworkInfo, Removal, Stream, Tail, VolumeInfo};

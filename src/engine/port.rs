@@ -1,6 +1,6 @@
 //! The trait itself and the shapes of its requests and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -52,6 +52,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The volumes that carry ALL these labels.
     fn volumes(&self, selector: &Selector) -> BoxFuture<'_, Result<Vec<VolumeInfo>>>;
+
+    /// The id of the image that a name, or the beginning of an id, means now; `None` if it means
+    /// none.
+    fn image_id(&self, reference: &str) -> BoxFuture<'_, Result<Option<String>>>;
+
+    /// Those of these absolute paths that the engine's host certainly does not have. An engine
+    /// whose host cannot be looked at knows of none.
+    fn missing(&self, paths: &BTreeSet<String>) -> BoxFuture<'_, BTreeSet<String>>;
 
     /// Asks the main process to end and kills it after `grace`. Fine if it is not running.
     fn stop(&self, id: &ContainerId, grace: Duration) -> BoxFuture<'_, Result<()>>;

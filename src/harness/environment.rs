@@ -1,6 +1,6 @@
 //! What hooks and replays find in their environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, expand, parse_env_file};
 use crate::domain::id::RunId;
@@ -29,13 +29,15 @@ impl Environment {
         {
             ours.insert("TACKROOM_EXE".to_owned(), exe);
         }
-        let project = harness
-            .and_then(|harness| harness.stack.as_ref())
-            .and_then(|name| config.scope.stack(name))
-            .and_then(|stack| stack.compose_project.as_ref())
-            .map(|project| project.name.clone());
-        if let Some(project) = project {
-            ours.insert("COMPOSE_PROJECT_NAME".to_owned(), project);
+        let stacks = harness.map_or(&[][..], |harness| &harness.stacks);
+        let projects: BTreeSet<&str> = stacks
+            .iter()
+            .filter_map(|name| config.scope.stack(name)?.compose_project.as_ref())
+            .map(|project| project.name.as_str())
+            .collect();
+        // One name cannot stand for several projects: their hooks say which they mean.
+        if let (1, Some(project)) = (projects.len(), projects.first()) {
+            ours.insert("COMPOSE_PROJECT_NAME".to_owned(), (*project).to_owned());
         }
         // Said either way: a KEEP_UP of our own environment must not reach a `down` that was meant.
         for (name, wanted) in [("KEEP_UP", keep_up), ("REBUILD", rebuild)] {
@@ -78,6 +80,28 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_compose_project_is_said_where_there_is_one_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tackroom.toml");
+        std::fs::write(dir.path().join("compose.yaml"), "").unwrap();
+        let project = |stacks: &str| {
+            let text = format!(
+                "stack = [{{ name = 's', compose = 'compose.yaml', project = 'p' }},\n\
+                 {{ name = 't', compose = 'compose.yaml', project = 'q' }},\n\
+                 {{ name = 'u', labels = ['a=1'] }}]\n[harness]\nstack = {stacks}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let config = crate::config::load(&path).unwrap();
+            let run = RunId::new(jiff::Timestamp::UNIX_EPOCH, 1);
+            let env = Environment::new(&config, &run, false, false).now();
+            env.get("COMPOSE_PROJECT_NAME").cloned()
+        };
+        assert_eq!(project("['u', 't']").as_deref(), Some("q"));
+        assert_eq!(project("['s', 't']"), None);
+        assert_eq!(project("'u'"), None);
+    }
 
     #[test]
     fn later_sources_win_and_files_are_read_anew() {

@@ -9,5 +9,5 @@ mod sink;
 mod takedown;
 
 pub use environment::Environment;
-pub use session::{Harness, Request, Session, Teardown};
+pub use session::{Consent, Harness, Request, Session, Teardown};
 pub use sink::RunEvents;

@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
 use crate::config::{self, Config};
+use crate::domain::container::Container;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
 use crate::domain::replay::Replay;
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
-use crate::domain::scope::{Protection, Stack};
+use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{Control, Controller, Phase};
@@ -51,6 +52,8 @@ pub struct Request {
     pub teardown: Teardown,
     /// Passed on to the hooks as `REBUILD=1`.
     pub rebuild: bool,
+    /// A teardown takes also what other runs have just made.
+    pub any_age: bool,
 }
 
 /// When the stack is taken down.
@@ -62,8 +65,17 @@ pub enum Teardown {
     IfCutOff,
     /// Never: the user wants to look at it.
     Never,
-    /// This, and nothing else of the stack.
-    Confirmed(Box<ConfirmedPlan>),
+    /// What somebody confirmed, in this order, as far as that goes.
+    Confirmed(Vec<ConfirmedPlan>, Consent),
+}
+
+/// How far the confirmation of a plan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Exactly what the plan names. What has appeared since stays, and is named at the end.
+    Plan,
+    /// The stack: what has appeared since is planned and removed as well, in bounded rounds.
+    Stack,
 }
 
 impl Request {
@@ -77,6 +89,7 @@ impl Request {
             fail_fast: false,
             teardown: Teardown::Never,
             rebuild: false,
+            any_age: false,
         }
     }
 }
@@ -124,20 +137,32 @@ impl Harness {
         session
     }
 
-    fn stack(&self) -> Option<&Stack> {
-        let harness = self.config.harness.as_ref()?;
-        self.config.scope.stack(harness.stack.as_deref()?)
+    /// What `up` boots, in this order.
+    pub(super) fn stacks(&self) -> Vec<&Stack> {
+        let harness = self.config.harness.as_ref();
+        harness
+            .iter()
+            .flat_map(|harness| &harness.stacks)
+            .filter_map(|name| self.config.scope.stack(name))
+            .collect()
     }
 
     async fn drive(&self, request: Request, run: &RunId, controller: &Controller, sink: &mut Sink) {
-        let stack = match &request.teardown {
-            Teardown::Confirmed(confirmed) => Some(confirmed.plan().stack.clone()),
-            _ => self.stack().map(|stack| stack.name.clone()),
+        let stacks = match &request.teardown {
+            Teardown::Confirmed(confirmed, _) => confirmed
+                .iter()
+                .map(|confirmed| confirmed.plan().stack.clone())
+                .collect(),
+            _ => self
+                .stacks()
+                .iter()
+                .map(|stack| stack.name.clone())
+                .collect(),
         };
         sink.emit(RunEventKind::Started {
             run: run.clone(),
             replays: request.replays.clone(),
-            stack,
+            stacks,
         });
         let lock = match self.admit(&request, sink).await {
             Ok(lock) => lock,
@@ -203,7 +228,7 @@ impl Harness {
         let fresh = work == Work::Broken && !found_up;
         let control = match &request.teardown {
             // It is the work, so the first request stops it.
-            Teardown::Confirmed(_) => control,
+            Teardown::Confirmed(..) => control,
             _ => control.teardown(),
         };
         self.end(&request, work, fresh, &hook_settings, &control, sink)
@@ -214,14 +239,25 @@ impl Harness {
         drop(lock);
     }
 
-    /// Whether a container of the stack exists; where that cannot be told, it is assumed.
+    /// Whether a container of one of the stacks exists that is not left to another run; where that
+    /// cannot be told, it is assumed.
     async fn is_anything_up(&self) -> bool {
-        match self.stack() {
-            Some(stack) => !list_any(&*self.engine, stack.claims.selectors())
-                .await
-                .is_ok_and(|containers| containers.is_empty()),
-            None => true,
+        let stacks = self.stacks();
+        let asker = Asker::by_hand(Timestamp::now(), false);
+        for stack in &stacks {
+            let Ok(containers) = list_any(&*self.engine, stack.claims.selectors()).await else {
+                return true;
+            };
+            let is_kept = |container: &Container| {
+                let (labels, created) = (&container.labels, Some(container.created));
+                let guard = stack.run_guard.as_ref();
+                guard.is_some_and(|guard| guard.keeps(labels, created, &asker).is_some())
+            };
+            if !containers.values().all(is_kept) {
+                return true;
+            }
         }
+        stacks.is_empty()
     }
 
     /// What must hold before anything is done: the engine answers, we may take down what we are
@@ -231,9 +267,10 @@ impl Harness {
         request: &Request,
         sink: &mut Sink,
     ) -> Result<Option<HarnessLock>, RunEventKind> {
-        if let Some(stack) = self.stack()
-            && request.teardown == Teardown::Always
-            && stack.protection == Protection::Protected
+        let stacks = self.stacks();
+        let protected = |stack: &&&Stack| stack.protection == Protection::Protected;
+        if request.teardown == Teardown::Always
+            && let Some(stack) = stacks.iter().find(protected)
         {
             return Err(RunEventKind::Refused {
                 reason: format!(
@@ -243,7 +280,7 @@ impl Harness {
                 ),
             });
         }
-        if self.stack().is_some() || matches!(request.teardown, Teardown::Confirmed(_)) {
+        if !stacks.is_empty() || matches!(request.teardown, Teardown::Confirmed(..)) {
             self.engine
                 .info()
                 .await
@@ -283,52 +320,68 @@ impl Harness {
         control: &Control,
         sink: &mut Sink,
     ) {
-        let (confirmed, again) = match &request.teardown {
-            Teardown::Confirmed(confirmed) => ((**confirmed).clone(), false),
-            Teardown::Never => return self.say_how_to_take_down(request, sink),
+        let asker = Asker {
+            run: sink.summary.run.clone(),
+            ..Asker::by_hand(Timestamp::now(), request.any_age)
+        };
+        match &request.teardown {
+            Teardown::Confirmed(confirmed, consent) => {
+                self.take_down(confirmed, *consent, &asker, hooks, control, sink)
+                    .await;
+            }
+            Teardown::Never => self.say_how_to_take_down(request, sink),
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
-                return;
             }
             Teardown::IfCutOff | Teardown::Always => {
-                let Some(stack) = self.stack() else {
-                    return self.down_hook_only(hooks, control, sink).await;
-                };
-                let plan = match self.plan_patiently(&stack.name, control).await {
-                    Ok(plan) => plan,
-                    Err(error) => {
-                        // The invocation consented to its own hook, and the hook may still reach it.
-                        self.down_hook_only(hooks, control, sink).await;
-                        return sink.emit(RunEventKind::StepFinished {
-                            step: Step::Teardown,
-                            outcome: StepOutcome::Failed {
-                                reason: format!(
-                                    "cannot plan, so nobody checked what is left: {error}"
-                                ),
-                            },
-                            took: Duration::ZERO,
-                            output: Output::default(),
-                        });
-                    }
-                };
-                sink.emit(RunEventKind::Planned(plan.clone()));
-                // The invocation itself consented to taking down its own stack; what goes is
-                // what was just printed.
-                let fingerprint = plan.fingerprint();
-                match plan.confirm(&fingerprint) {
-                    Ok(confirmed) => (confirmed, true),
-                    Err(changed) => {
-                        return sink.emit(RunEventKind::Refused {
-                            reason: changed.to_string(),
-                        });
-                    }
+                self.take_all_down(&asker, hooks, control, sink).await;
+            }
+        }
+    }
+
+    /// The invocation itself consented to taking down its own stacks; what goes is what is printed.
+    async fn take_all_down(
+        &self,
+        asker: &Asker,
+        hooks: &HookSettings,
+        control: &Control,
+        sink: &mut Sink,
+    ) {
+        let (plans, unplanned) = self.plan_all_patiently(asker, control).await;
+        let mut confirmed = Vec::new();
+        for plan in plans {
+            sink.emit(RunEventKind::Planned(plan.clone()));
+            let fingerprint = plan.fingerprint();
+            match plan.confirm(&fingerprint) {
+                Ok(plan) => confirmed.push(plan),
+                Err(changed) => {
+                    return sink.emit(RunEventKind::Refused {
+                        reason: changed.to_string(),
+                    });
                 }
             }
-        };
-        self.take_down(&confirmed, again, hooks, control, sink)
-            .await;
+        }
+        if confirmed.is_empty() {
+            // The invocation consented to its own hook, and the hook may still reach it.
+            self.down_hook_only(hooks, control, sink).await;
+        } else {
+            self.take_down(&confirmed, Consent::Stack, asker, hooks, control, sink)
+                .await;
+        }
+        for (stack, error) in unplanned {
+            sink.emit(RunEventKind::StepFinished {
+                step: Step::Teardown,
+                outcome: StepOutcome::Failed {
+                    reason: format!(
+                        "cannot plan for {stack}, so nobody checked what is left: {error}"
+                    ),
+                },
+                took: Duration::ZERO,
+                output: Output::default(),
+            });
+        }
     }
 
     /// Without a declared stack, or an engine to ask, nothing is ours to remove; the hook knows.
@@ -348,7 +401,7 @@ impl Harness {
             took: began.elapsed(),
             output,
         });
-        if self.stack().is_none() {
+        if self.stacks().is_empty() {
             sink.emit(RunEventKind::Note(
                 "no stack is declared for this harness, so nobody checked what is left".to_owned(),
             ));
@@ -357,10 +410,17 @@ impl Harness {
 
     fn say_how_to_take_down(&self, request: &Request, sink: &mut Sink) {
         if request.up {
-            let name = self.stack().map_or("the harness", |stack| &*stack.name);
-            sink.emit(RunEventKind::Note(format!(
-                "{name} was left up; `tackroom down` takes it down"
-            )));
+            let stacks = self.stacks();
+            let names: Vec<&str> = stacks.iter().map(|stack| &*stack.name).collect();
+            let text = match names.as_slice() {
+                [] => "the harness was left up; `tackroom down` takes it down".to_owned(),
+                [name] => format!("{name} was left up; `tackroom down` takes it down"),
+                names => {
+                    let names = names.join(", ");
+                    format!("{names} were left up; `tackroom down` takes them down")
+                }
+            };
+            sink.emit(RunEventKind::Note(text));
         }
     }
 }
@@ -444,11 +504,9 @@ impl Steps<'_> {
     }
 
     async fn containers(&self) -> Result<Vec<ContainerId>, EngineError> {
-        let Some(stack) = self.harness.stack() else {
-            return Ok(Vec::new());
-        };
-        let engine = &*self.harness.engine;
-        let containers = list_any(engine, stack.claims.selectors()).await?;
+        let stacks = self.harness.stacks();
+        let selectors = stacks.iter().flat_map(|stack| stack.claims.selectors());
+        let containers = list_any(&*self.harness.engine, selectors).await?;
         Ok(containers.into_keys().collect())
     }
 
@@ -497,7 +555,7 @@ impl Steps<'_> {
         };
         Ok(Readiness {
             ready: &harness.ready,
-            claims: self.harness.stack().map(|stack| &stack.claims),
+            stacks: self.harness.stacks(),
             http,
         })
     }
@@ -530,7 +588,7 @@ impl Steps<'_> {
         let Ok(mut readiness) = self.readiness(harness) else {
             return Ok(false);
         };
-        if readiness.http.is_none() && (readiness.claims.is_none() || !harness.ready.healthy) {
+        if readiness.http.is_none() && (readiness.stacks.is_empty() || !harness.ready.healthy) {
             // Nothing could tell.
             return Ok(false);
         }

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::Harness;
+use jiff::Timestamp;
+
+use super::session::{Consent, Harness};
 use super::sink::Sink;
 use crate::domain::container::State;
 use crate::domain::hook::Step;
-use crate::domain::plan::{ConfirmedPlan, Item, ItemOutcome, TeardownPlan};
+use crate::domain::plan::{
+    ConfirmedPlan, Item, ItemKind, ItemOutcome, SpareReason, Spared, TeardownPlan,
+};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
-use crate::domain::scope::StackName;
+use crate::domain::scope::{Asker, StackName, joined_name};
 use crate::engine::Backoff;
 use crate::lifecycle::{HookSettings, run_hook};
 use crate::process::Control;
@@ -29,14 +33,9 @@ const SETTLING_PAUSE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(3);
 
 impl Harness {
-    /// The hook that runs before a stack is removed, as people would type it: the harness's own
-    /// stack has one.
-    fn down_hook(&self, stack: &str) -> Option<String> {
-        let harness = self.config.harness.as_ref()?;
-        if harness.stack.as_deref() != Some(stack) {
-            return None;
-        }
-        let hook = harness.down.as_ref()?;
+    /// The hook that takes the harness down, as people would type it.
+    fn down_hook(&self) -> Option<String> {
+        let hook = self.config.harness.as_ref()?.down.as_ref()?;
         let program = hook
             .program
             .strip_prefix(&self.config.root)
@@ -51,35 +50,101 @@ impl Harness {
         )
     }
 
-    /// What taking a stack down would do.
+    /// What taking one stack down would do. The hook is part of it where the stack is all that the
+    /// harness has: one that takes down more would take what this plan does not show.
     ///
     /// # Errors
     ///
     /// Fails for a stack that does not exist or is protected, and where the engine cannot be asked.
-    pub async fn plan(&self, stack: &str) -> Result<TeardownPlan, PlanError> {
-        let hook = self.down_hook(stack);
-        teardown::build(&*self.engine, &self.config.scope, stack, hook).await
+    pub async fn plan(&self, stack: &str, asker: &Asker) -> Result<TeardownPlan, PlanError> {
+        let mut plan = self.plan_objects(stack, asker).await?;
+        if let [only] = self.stacks()[..]
+            && only.name == plan.stack
+        {
+            self.hook_first(std::slice::from_mut(&mut plan));
+        }
+        Ok(plan)
     }
 
-    /// Carries out a confirmed plan: its hook, then what is left of it, then the check.
+    /// What taking the harness down would do: a plan for each of its stacks, the last booted first.
+    /// The hook stands in the first.
     ///
-    /// `again`: what has appeared since is planned and removed too, in bounded rounds. Only an
-    /// invocation that consented to the whole stack may say so.
+    /// # Errors
+    ///
+    /// As [`Self::plan`].
+    pub async fn plan_all(&self, asker: &Asker) -> Result<Vec<TeardownPlan>, PlanError> {
+        let mut plans = Vec::new();
+        for stack in self.stacks().into_iter().rev() {
+            plans.push(self.plan_objects(&stack.name, asker).await?);
+        }
+        self.hook_first(&mut plans);
+        Ok(plans)
+    }
+
+    /// What [`Self::plan`] or, for the name of all that the harness has, [`Self::plan_all`] gives:
+    /// as one plan to be looked at, and as those that it is made of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::plan`].
+    pub async fn preview(
+        &self,
+        name: &str,
+        asker: &Asker,
+    ) -> Result<(TeardownPlan, Vec<TeardownPlan>), PlanError> {
+        let harness = self.config.harness.as_ref();
+        let all = harness.and_then(|harness| joined_name(&harness.stacks));
+        let is_all = |all: &StackName| &**all == name && self.config.scope.stack(name).is_none();
+        if let Some(all) = all.filter(is_all) {
+            let plans = self.plan_all(asker).await?;
+            if let Some(joined) = TeardownPlan::joined(all, &plans) {
+                return Ok((joined, plans));
+            }
+        }
+        let plan = self.plan(name, asker).await?;
+        Ok((plan.clone(), vec![plan]))
+    }
+
+    /// A hook takes down what it finds. Where something is left to another run it must not run.
+    fn hook_first(&self, plans: &mut [TeardownPlan]) {
+        let is_shared = plans.iter().any(spares_other_run);
+        if let Some(first) = plans.first_mut().filter(|_| !is_shared) {
+            first.hook = self.down_hook();
+        }
+    }
+
+    async fn plan_objects(&self, stack: &str, asker: &Asker) -> Result<TeardownPlan, PlanError> {
+        let asker = Asker {
+            now: Timestamp::now(),
+            ..asker.clone()
+        };
+        teardown::build(&*self.engine, &self.config.scope, stack, None, &asker).await
+    }
+
+    /// Carries out confirmed plans: the hook of one of them, then what is left of each, then the
+    /// check.
     pub(super) async fn take_down(
         &self,
-        confirmed: &ConfirmedPlan,
-        again: bool,
+        confirmed: &[ConfirmedPlan],
+        consent: Consent,
+        asker: &Asker,
         hook_settings: &HookSettings,
         control: &Control,
         sink: &mut Sink,
     ) {
-        let stack = confirmed.plan().stack.clone();
+        let is_planned = confirmed.iter().any(|plan| plan.plan().hook.is_some());
         let hook = self
             .config
             .harness
             .as_ref()
-            .and_then(|harness| harness.down.as_ref())
-            .filter(|_| confirmed.plan().hook.is_some());
+            .and_then(|harness| harness.down.as_ref());
+        if hook.is_some() && confirmed.iter().any(|plan| spares_other_run(plan.plan())) {
+            sink.emit(RunEventKind::Note(
+                "the `down` hook does not run: it would take down what another run has just made"
+                    .to_owned(),
+            ));
+        }
+        let hook = hook.filter(|_| is_planned);
         if let Some(hook) = hook {
             sink.emit(RunEventKind::StepStarted { step: Step::Down });
             let began = Instant::now();
@@ -99,7 +164,7 @@ impl Harness {
             step: Step::Teardown,
         });
         let began = Instant::now();
-        let outcome = self.sweep(confirmed, again, control, sink, &stack).await;
+        let outcome = self.sweep(confirmed, consent, asker, control, sink).await;
         sink.emit(RunEventKind::StepFinished {
             step: Step::Teardown,
             outcome,
@@ -108,17 +173,36 @@ impl Harness {
         });
     }
 
-    /// As [`Self::plan`], but an engine that cannot be used right now is waited for: one slow
+    /// As [`Self::plan_all`], but what cannot be planned does not keep the others from it.
+    pub(super) async fn plan_all_patiently(
+        &self,
+        asker: &Asker,
+        control: &Control,
+    ) -> (Vec<TeardownPlan>, Vec<(StackName, PlanError)>) {
+        let mut plans = Vec::new();
+        let mut unplanned = Vec::new();
+        for stack in self.stacks().into_iter().rev() {
+            match self.plan_patiently(&stack.name, asker, control).await {
+                Ok(plan) => plans.push(plan),
+                Err(error) => unplanned.push((stack.name.clone(), error)),
+            }
+        }
+        self.hook_first(&mut plans);
+        (plans, unplanned)
+    }
+
+    /// The plan without a hook. An engine that cannot be used right now is waited for: one slow
     /// answer at the end of a run must not leave a whole stack behind.
-    pub(super) async fn plan_patiently(
+    async fn plan_patiently(
         &self,
         stack: &str,
+        asker: &Asker,
         control: &Control,
     ) -> Result<TeardownPlan, PlanError> {
         let mut backoff = Backoff::default();
         let mut waited = Duration::ZERO;
         loop {
-            match self.plan(stack).await {
+            match self.plan_objects(stack, asker).await {
                 Err(PlanError::Engine(error))
                     if error.is_outage() && waited < PATIENCE && !control.is_abandoned() =>
                 {
@@ -136,93 +220,76 @@ impl Harness {
     async fn plan_when_settled(
         &self,
         stack: &str,
+        asker: &Asker,
         control: &Control,
     ) -> Result<TeardownPlan, PlanError> {
-        let removing = State::Removing.word();
-        let mut plan = self.plan_patiently(stack, control).await?;
+        let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
-            let settled = |item: &Item| item.state.as_deref() != Some(removing);
-            if plan.remove.iter().all(settled) {
+            if !plan.remove.iter().any(|item| item.is(State::Removing)) {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;
-            plan = self.plan_patiently(stack, control).await?;
+            plan = self.plan_patiently(stack, asker, control).await?;
         }
         Ok(plan)
     }
 
     async fn sweep(
         &self,
-        confirmed: &ConfirmedPlan,
-        again: bool,
+        confirmed: &[ConfirmedPlan],
+        consent: Consent,
+        asker: &Asker,
         control: &Control,
         sink: &mut Sink,
-        stack: &StackName,
     ) -> StepOutcome {
-        // A teardown that the request to stop led to goes on; one that was itself asked for stops.
-        let gives_up = || {
-            if again {
-                control.is_abandoned()
-            } else {
-                control.is_stopped()
-            }
-        };
-        let mut round = confirmed.clone();
+        let mut tally = Tally::default();
+        let mut round = confirmed.to_vec();
         let mut number = 1;
         loop {
-            let tally = self.remove_round(&round, &gives_up, control, sink).await;
-            let left = match self.plan_when_settled(stack, control).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    let reason = format!("cannot check what is left: {error}");
-                    sink.emit(RunEventKind::LeftBehind(tally.not_removed));
-                    return StepOutcome::Failed { reason };
-                }
-            };
-            if left.is_empty() && tally.failures.is_empty() {
-                return StepOutcome::Done;
+            for plan in &round {
+                self.remove_round(plan, control, sink, &mut tally).await;
             }
-            if again && number < ROUNDS && !left.is_empty() && !gives_up() {
+            // All of them, and only now: what one stack holds of another is free when both are gone.
+            let mut left = Vec::new();
+            for plan in confirmed {
+                match self
+                    .plan_when_settled(&plan.plan().stack, asker, control)
+                    .await
+                {
+                    Ok(plan) => left.push(plan),
+                    Err(error) => {
+                        let reason = format!("cannot check what is left: {error}");
+                        sink.emit(RunEventKind::LeftBehind(tally.open));
+                        return StepOutcome::Failed { reason };
+                    }
+                }
+            }
+            let more: usize = left.iter().map(|plan| plan.remove.len()).sum();
+            if consent == Consent::Stack && number < ROUNDS && more > 0 && !control.gives_up() {
                 sink.emit(RunEventKind::Note(format!(
-                    "{} more appeared or stayed, taking them down as well",
-                    left.remove.len()
+                    "{more} more appeared or stayed, taking them down as well"
                 )));
-                let fingerprint = left.fingerprint();
-                sink.emit(RunEventKind::Planned(left.clone()));
-                if let Ok(confirmed) = left.clone().confirm(&fingerprint) {
-                    round = confirmed;
-                    number += 1;
-                    continue;
+                round.clear();
+                for plan in left.into_iter().filter(|plan| !plan.is_empty()) {
+                    sink.emit(RunEventKind::Planned(plan.clone()));
+                    let fingerprint = plan.fingerprint();
+                    round.extend(plan.confirm(&fingerprint));
                 }
+                number += 1;
+                continue;
             }
-            // What failed may be something that no label finds again, such as a directory.
-            let left = if left.is_empty() {
-                tally.not_removed
-            } else {
-                left.remove
-            };
-            let names: Vec<&str> = left.iter().map(|item| item.name.as_str()).collect();
-            let mut reason = format!("left behind: {}", names.join(", "));
-            for problem in tally.failures.into_iter().chain(tally.spared) {
-                reason.push_str("; ");
-                reason.push_str(&problem);
-            }
-            sink.emit(RunEventKind::LeftBehind(left));
-            return StepOutcome::Failed { reason };
+            return conclude(tally, confirmed, left, sink);
         }
     }
 
     async fn remove_round(
         &self,
         round: &ConfirmedPlan,
-        gives_up: &(dyn Fn() -> bool + Send + Sync),
         control: &Control,
         sink: &mut Sink,
-    ) -> Tally {
-        let mut tally = Tally {
-            not_removed: round.plan().remove.clone(),
-            ..Tally::default()
-        };
+        tally: &mut Tally,
+    ) {
+        tally.begin(round.plan());
         let grace = control.grace(GRACE);
         let (engine, scope) = (&*self.engine, &self.config.scope);
         teardown::execute(
@@ -230,28 +297,130 @@ impl Harness {
             scope,
             round,
             grace,
-            gives_up,
+            &|| control.gives_up(),
             &mut |item, outcome| {
-                let problem = |why: &str| format!("{} {}: {why}", item.kind.word(), item.name);
-                match &outcome {
-                    ItemOutcome::Failed { why } => tally.failures.push(problem(why)),
-                    ItemOutcome::Changed { why } => tally.spared.push(problem(why)),
-                    ItemOutcome::Removed | ItemOutcome::Gone => {
-                        tally.not_removed.retain(|other| *other != item);
-                    }
-                }
+                tally.end(&item, &outcome);
                 sink.emit(RunEventKind::ItemFinished { item, outcome });
             },
         )
         .await;
-        tally
     }
 }
 
-/// What a round of removals came to.
+/// Names what is left, with the reasons; nothing is.
+fn conclude(
+    tally: Tally,
+    confirmed: &[ConfirmedPlan],
+    left: Vec<TeardownPlan>,
+    sink: &mut Sink,
+) -> StepOutcome {
+    let held = held(confirmed, &left);
+    let others: Vec<Spared> = left
+        .iter()
+        .flat_map(TeardownPlan::left_to_others)
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        sink.emit(RunEventKind::LeftToOthers(others));
+    }
+    let mut items: Vec<Item> = left.into_iter().flat_map(|plan| plan.remove).collect();
+    let failed: Vec<(Item, String)> = tally
+        .failed
+        .into_iter()
+        .filter(|(item, _)| !is_found_again(item) || items.iter().any(|other| same(other, item)))
+        .collect();
+    for item in failed
+        .iter()
+        .map(|(item, _)| item)
+        .chain(held.iter().map(|(item, _)| item))
+    {
+        if !items.iter().any(|other| same(other, item)) {
+            items.push(item.clone());
+        }
+    }
+    if items.is_empty() {
+        return StepOutcome::Done;
+    }
+    let names: Vec<&str> = items.iter().map(|item| item.name.as_str()).collect();
+    let mut reason = format!("left behind: {}", names.join(", "));
+    for (item, why) in failed.iter().chain(&tally.changed).chain(&held) {
+        reason.push_str(&format!("; {} {}: {why}", item.kind.word(), item.name));
+    }
+    sink.emit(RunEventKind::LeftBehind(items));
+    StepOutcome::Failed { reason }
+}
+
+/// The networks and volumes that are a stack's own and stay because somebody else uses them: spared
+/// for a good reason, and left all the same. One that only its users made the stack's own does not
+/// look like it any more when they are gone; the plan knew.
+fn held(confirmed: &[ConfirmedPlan], left: &[TeardownPlan]) -> Vec<(Item, String)> {
+    fn in_use(plan: &TeardownPlan) -> impl Iterator<Item = &Spared> {
+        plan.spare.iter().filter(|spared| {
+            matches!(spared.item.kind, ItemKind::Network | ItemKind::Volume)
+                && matches!(spared.reason, SpareReason::InUse { .. })
+        })
+    }
+    let stays = |item: &Item| {
+        left.iter()
+            .flat_map(|plan| &plan.spare)
+            .any(|spared| same(&spared.item, item) && spared.reason == SpareReason::ProjectNameOnly)
+    };
+    let before = confirmed
+        .iter()
+        .flat_map(|plan| in_use(plan.plan()))
+        .filter(|spared| stays(&spared.item));
+    left.iter()
+        .flat_map(in_use)
+        .chain(before)
+        .map(|spared| (spared.item.clone(), spared.reason.to_string()))
+        .collect()
+}
+
+fn spares_other_run(plan: &TeardownPlan) -> bool {
+    plan.left_to_others().next().is_some()
+}
+
+fn same(a: &Item, b: &Item) -> bool {
+    (a.kind, &a.id) == (b.kind, &b.id)
+}
+
+/// Whether the check would see it. No label finds a directory, nor a volume without a name.
+fn is_found_again(item: &Item) -> bool {
+    item.kind != ItemKind::StateDir && !item.labels.is_empty()
+}
+
+/// What the removals came to so far.
 #[derive(Default)]
 struct Tally {
-    not_removed: Vec<Item>,
-    failures: Vec<String>,
-    spared: Vec<String>,
+    /// What was planned and has not been dealt with.
+    open: Vec<Item>,
+    failed: Vec<(Item, String)>,
+    changed: Vec<(Item, String)>,
+}
+
+impl Tally {
+    fn begin(&mut self, plan: &TeardownPlan) {
+        for item in &plan.remove {
+            self.forget(item);
+            self.open.push(item.clone());
+        }
+    }
+
+    fn end(&mut self, item: &Item, outcome: &ItemOutcome) {
+        match outcome {
+            ItemOutcome::Removed | ItemOutcome::Gone => self.forget(item),
+            ItemOutcome::Changed { why } => {
+                self.forget(item);
+                self.changed.push((item.clone(), why.clone()));
+            }
+            ItemOutcome::Failed { why } => self.failed.push((item.clone(), why.clone())),
+        }
+    }
+
+    fn forget(&mut self, item: &Item) {
+        self.open.retain(|other| !same(other, item));
+        for problems in [&mut self.failed, &mut self.changed] {
+            problems.retain(|(other, _)| !same(other, item));
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! Waits until a stack answers, and says what it waits for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::http;
 use crate::config::Ready;
-use crate::domain::claims::Claims;
 use crate::domain::container::{Container, Health, State};
 use crate::domain::hook::{Progress, Step};
 use crate::domain::run::{RunEventKind, Seconds, StepOutcome};
+use crate::domain::scope::Stack;
 use crate::engine::{Engine, EngineError, list_any};
 use crate::process::Control;
 
@@ -20,8 +21,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub struct Readiness<'a> {
     pub ready: &'a Ready,
-    /// `None`: there are no containers to wait for.
-    pub claims: Option<&'a Claims>,
+    /// None: there are no containers to wait for. Each has to have one at least.
+    pub stacks: Vec<&'a Stack>,
     /// [`Ready::http`] with its names replaced.
     pub http: Option<String>,
 }
@@ -88,11 +89,18 @@ async fn look(engine: &dyn Engine, readiness: &Readiness<'_>) -> Result<Look, En
     let mut total = 0;
     let mut waiting = Vec::new();
     let mut hopeless = None;
-    if let Some(claims) = readiness.claims.filter(|_| readiness.ready.healthy) {
-        let containers = list_any(engine, claims.selectors()).await?;
-        if containers.is_empty() {
-            waiting.push("the first container".to_owned());
-            total += 1;
+    if readiness.ready.healthy {
+        let mut containers = BTreeMap::new();
+        for stack in &readiness.stacks {
+            let own = list_any(engine, stack.claims.selectors()).await?;
+            if own.is_empty() {
+                waiting.push(match readiness.stacks.len() {
+                    1 => "the first container".to_owned(),
+                    _ => format!("the first container of {}", stack.name),
+                });
+                total += 1;
+            }
+            containers.extend(own);
         }
         for container in containers.values() {
             total += 1;
@@ -165,10 +173,11 @@ fn condition(container: &Container) -> Condition {
 
 /// What the health checks that fail say themselves.
 async fn explain(engine: &dyn Engine, readiness: &Readiness<'_>) -> String {
-    let Some(claims) = readiness.claims else {
-        return String::new();
-    };
-    let Ok(containers) = list_any(engine, claims.selectors()).await else {
+    let selectors = readiness
+        .stacks
+        .iter()
+        .flat_map(|stack| stack.claims.selectors());
+    let Ok(containers) = list_any(engine, selectors).await else {
         return String::new();
     };
     let mut details = String::new();
@@ -195,21 +204,58 @@ async fn explain(engine: &dyn Engine, readiness: &Readiness<'_>) -> String {
 mod tests {
     use super::*;
     use crate::domain::run::Signal;
+    use crate::domain::scope::Protection;
     use crate::domain::selector::Selector;
     use crate::engine::fake::{FakeContainer, FakeEngine, Operation};
     use crate::process::{Controller, Phase};
 
-    /// A container that was created and does not run, and what belongs to its stack.
-    fn stack(engine: &FakeEngine) -> (crate::domain::id::ContainerId, Claims) {
+    fn stack(name: &str) -> Stack {
+        let selector = Selector::new(format!("stack={name}").parse().unwrap(), []);
+        Stack {
+            name: name.into(),
+            claims: selector.into(),
+            spawner: None,
+            state_dirs: Vec::new(),
+            protection: Protection::Removable,
+            compose_project: None,
+            run_guard: None,
+        }
+    }
+
+    /// A container that was created and does not run, and its stack.
+    fn shop(engine: &FakeEngine) -> (crate::domain::id::ContainerId, Stack) {
         let id = engine.create(FakeContainer::new("db").label("stack", "shop"));
-        let selector = Selector::new("stack=shop".parse().unwrap(), []);
-        (id, selector.into())
+        (id, stack("shop"))
+    }
+
+    #[tokio::test]
+    async fn every_stack_has_to_have_a_container() {
+        let engine = FakeEngine::new();
+        let (id, shop) = shop(&engine);
+        engine.start(&id);
+        let till = stack("till");
+        let ready = Ready {
+            timeout: Duration::ZERO,
+            ..Ready::default()
+        };
+        let readiness = Readiness {
+            ready: &ready,
+            stacks: vec![&shop, &till],
+            http: None,
+        };
+        let control = Controller::default().control(Phase::Work);
+        let reason = "not ready within 0.0 s: waiting for the first container of till".to_owned();
+        let outcome = wait_until_ready(&engine, &readiness, &control, &mut |_| {}).await;
+        assert_eq!(outcome.unwrap(), StepOutcome::Failed { reason });
+        engine.run(FakeContainer::new("web").label("stack", "till"));
+        let outcome = wait_until_ready(&engine, &readiness, &control, &mut |_| {}).await;
+        assert_eq!(outcome.unwrap(), StepOutcome::Done);
     }
 
     #[tokio::test]
     async fn the_time_of_a_pause_does_not_count() {
         let engine = FakeEngine::new();
-        let (id, claims) = stack(&engine);
+        let (id, shop) = shop(&engine);
         let controller = Controller::default();
         let ready = Ready {
             timeout: Duration::from_secs(1),
@@ -217,7 +263,7 @@ mod tests {
         };
         let readiness = Readiness {
             ready: &ready,
-            claims: Some(&claims),
+            stacks: vec![&shop],
             http: None,
         };
         let control = controller.control(Phase::Work);
@@ -232,12 +278,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_to_stop_does_not_wait_for_an_engine_that_does_not_answer() {
         let engine = FakeEngine::new();
-        let (_, claims) = stack(&engine);
+        let (_, shop) = shop(&engine);
         engine.hang(Operation::List);
         let controller = Controller::default();
         let readiness = Readiness {
             ready: &Ready::default(),
-            claims: Some(&claims),
+            stacks: vec![&shop],
             http: None,
         };
         let control = controller.control(Phase::Work);

@@ -168,6 +168,15 @@ impl Control {
         self.controller.asked.borrow().level > self.base.max(1) + 1
     }
 
+    /// Whether what is not begun is to stay undone: work ends at the first request, a teardown that
+    /// a request led to only when it is abandoned.
+    pub fn gives_up(&self) -> bool {
+        match self.phase {
+            Phase::Work => self.is_stopped(),
+            Phase::Teardown => self.is_abandoned(),
+        }
+    }
+
     /// A grace, shortened where somebody is waiting who will not wait long.
     pub fn grace(&self, grace: Duration) -> Duration {
         if self.controller.asked.borrow().hurry {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::palette::{Paint, Palette};
 use super::plan::write_plan;
 use crate::domain::hook::Step;
-use crate::domain::plan::ItemOutcome;
+use crate::domain::plan::{ItemOutcome, Spared};
 use crate::domain::run::{
     ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
 };
@@ -28,6 +28,8 @@ pub struct Human<R, P> {
     has_replays: bool,
     /// Items of the plan that the hook had removed already.
     gone: usize,
+    /// Left to other runs in this teardown.
+    others: usize,
 }
 
 impl<R: Write, P: Write> Human<R, P> {
@@ -39,6 +41,7 @@ impl<R: Write, P: Write> Human<R, P> {
             widest_name: 0,
             has_replays: false,
             gone: 0,
+            others: 0,
         }
     }
 
@@ -112,6 +115,18 @@ impl<R: Write, P: Write> Human<R, P> {
                 }
             }
             RunEventKind::LeftBehind(_) => Ok(()),
+            RunEventKind::LeftToOthers(spared) => {
+                self.others = spared.len();
+                for Spared { item, reason } in spared {
+                    let (kind, name) = (item.kind.word(), sanitize_plain(&item.name));
+                    let reason = reason.to_string();
+                    let reason = sanitize_plain(&reason);
+                    self.warn(&format!(
+                        "{kind} {name} stays: {reason} (--any-age takes it)"
+                    ))?;
+                }
+                Ok(())
+            }
             RunEventKind::Interrupted(signal) => {
                 self.warn(&format!("interrupted by {}", signal.word()))
             }
@@ -160,11 +175,13 @@ impl<R: Write, P: Write> Human<R, P> {
             StepOutcome::Done => {
                 let mark = self.palette.paint(Paint::Good, "✔");
                 let gone = std::mem::take(&mut self.gone);
+                let left = match std::mem::take(&mut self.others) {
+                    0 => "nothing is left",
+                    _ => "nothing else is left",
+                };
                 let note = match (step, gone) {
-                    (Step::Teardown, 0) => ", nothing is left".to_owned(),
-                    (Step::Teardown, gone) => {
-                        format!(", nothing is left ({gone} were gone already)")
-                    }
+                    (Step::Teardown, 0) => format!(", {left}"),
+                    (Step::Teardown, gone) => format!(", {left} ({gone} were gone already)"),
                     _ => String::new(),
                 };
                 writeln!(self.progress, "{mark} {title}{note}  {took}")

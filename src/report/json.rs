@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::exit::Exit;
-use crate::domain::plan::{Item, ItemOutcome, TeardownPlan};
+use crate::domain::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use crate::domain::replay::Replay;
 use crate::domain::run::{
     Ending, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
@@ -52,13 +52,14 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
         RunEventKind::Started {
             run,
             replays,
-            stack,
+            stacks,
         } => (
             "started",
             json!({
                 "run": run.as_str(),
                 "replays": replays.iter().map(|replay| replay.name.as_str()).collect::<Vec<_>>(),
-                "stack": stack.as_deref(),
+                "stack": stacks.first().map(|name| &**name),
+                "stacks": stacks.iter().map(|name| &**name).collect::<Vec<_>>(),
             }),
         ),
         RunEventKind::StepStarted { step } => ("step_started", json!({ "step": step.word() })),
@@ -134,6 +135,10 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
         RunEventKind::LeftBehind(items) => (
             "left_behind",
             json!({ "items": items.iter().map(item).collect::<Vec<_>>() }),
+        ),
+        RunEventKind::LeftToOthers(spared) => (
+            "left_to_others",
+            json!({ "items": spared.iter().map(self::spared).collect::<Vec<_>>() }),
         ),
         RunEventKind::Interrupted(signal) => ("interrupted", json!({ "signal": signal.word() })),
         RunEventKind::Note(text) => ("note", json!({ "text": text })),
@@ -218,6 +223,14 @@ fn summary(summary: &Summary) -> Value {
     })
 }
 
+fn spared(spared: &Spared) -> Value {
+    let mut object = item(&spared.item);
+    if let Value::Object(fields) = &mut object {
+        fields.insert("reason".to_owned(), json!(spared.reason.to_string()));
+    }
+    object
+}
+
 fn item(item: &Item) -> Value {
     json!({
         "kind": item.kind.word(),
@@ -236,17 +249,7 @@ pub fn plan(plan: &TeardownPlan) -> Value {
         .selectors()
         .map(|selector| selector.conditions().map(ToString::to_string).collect())
         .collect();
-    let spare: Vec<Value> = plan
-        .spare
-        .iter()
-        .map(|spared| {
-            let mut object = item(&spared.item);
-            if let Value::Object(fields) = &mut object {
-                fields.insert("reason".to_owned(), json!(spared.reason.to_string()));
-            }
-            object
-        })
-        .collect();
+    let spare: Vec<Value> = plan.spare.iter().map(spared).collect();
     json!({
         "stack": &*plan.stack,
         "claims": claims,

@@ -41,11 +41,19 @@ pub fn write_plan(
         .unwrap_or(0)
         .min(48);
     if plan.remove.is_empty() {
-        writeln!(out, "  nothing matches: there is nothing to remove")?;
+        let why = match plan.left_to_others().next() {
+            Some(_) => "all is left to other runs",
+            None => "nothing matches",
+        };
+        writeln!(out, "  {why}: there is nothing to remove")?;
     }
     for item in &plan.remove {
         let what = palette.paint(Paint::Bad, "removes");
         writeln!(out, "  {what}  {}", describe(item, width, now))?;
+    }
+    if let Some(warning) = plan.warning() {
+        let what = palette.paint(Paint::Warning, "warning");
+        writeln!(out, "  {what}  {warning}")?;
     }
     for spared in &plan.spare {
         let what = palette.paint(Paint::Good, "spares ");

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::state_dirs::state_dirs;
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition, Labels};
+use crate::domain::origins::Subjects;
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
-use crate::domain::scope::{Placement, Protection, Scope, Stack};
+use crate::domain::scope::{Asker, Placement, Protection, Scope, Stack};
 use crate::domain::selector::Selector;
-use crate::engine::{Engine, EngineError, NetworkInfo, VolumeInfo, list_any};
+use crate::engine::{Engine, EngineError, ErrorKind, NetworkInfo, VolumeInfo, list_any, look_up};
 
 /// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,7 @@ pub async fn build(
     scope: &Scope,
     name: &str,
     hook: Option<String>,
+    asker: &Asker,
 ) -> Result<TeardownPlan, PlanError> {
     let stack = scope.stack(name).ok_or_else(|| PlanError::UnknownStack {
         name: name.to_owned(),
@@ -62,9 +66,12 @@ pub async fn build(
         remove: Vec::new(),
         spare: Vec::new(),
     };
-    let containers = list_any(engine, &scope.queries()).await?;
+    let mut containers = list_any(engine, &scope.queries()).await?;
+    note_origins(engine, &mut containers).await;
     for container in containers.values() {
-        match spare_reason(container, scope, stack) {
+        let own = spare_reason(container, scope, stack);
+        match own.or_else(|| of_other_run(stack, asker, &container.labels, Some(container.created)))
+        {
             None => plan.remove.push(container_item(container)),
             Some(reason) => plan.spare.push(Spared {
                 item: container_item(container),
@@ -87,23 +94,27 @@ pub async fn build(
         .compose_project
         .as_ref()
         .is_some_and(|project| project.unique);
+    let stopped = stopped_members(engine, &plan, &containers, &networks).await?;
     for network in networks {
-        let in_use = network_user(&network, &plan, &containers);
+        let stopped = stopped.iter().filter(|(name, _)| *name == network.name);
+        let users = network.attached.iter().chain(stopped.map(|(_, id)| id));
+        let in_use = in_use(&plan, &containers, users);
         let used_by_ours = network.attached.iter().any(|id| goes(&plan, id));
         let claim = Claim {
             by_labels: stack.claims.matches(&network.labels),
             by_use: unique || used_by_ours,
         };
-        add(
-            &mut plan,
-            network_item(&network),
-            claim,
-            in_use,
-            foreign.as_ref(),
-        );
+        let item = network_item(&network);
+        let other_run = of_other_run(stack, asker, &item.labels, item.created);
+        let stays = in_use.or(other_run);
+        add(&mut plan, item, claim, stays, foreign.as_ref());
     }
     for volume in volumes {
-        let in_use = volume_user(&volume, &plan, &containers);
+        let users = containers
+            .values()
+            .filter(|container| mounts(container, &volume.name))
+            .map(|container| &container.id);
+        let in_use = in_use(&plan, &containers, users);
         let used_by_ours = containers
             .values()
             .any(|container| goes(&plan, &container.id) && mounts(container, &volume.name));
@@ -111,13 +122,10 @@ pub async fn build(
             by_labels: stack.claims.matches(&volume.labels),
             by_use: unique || used_by_ours,
         };
-        add(
-            &mut plan,
-            volume_item(&volume),
-            claim,
-            in_use,
-            foreign.as_ref(),
-        );
+        let item = volume_item(&volume);
+        let other_run = of_other_run(stack, asker, &item.labels, item.created);
+        let stays = in_use.or(other_run);
+        add(&mut plan, item, claim, stays, foreign.as_ref());
     }
     for volume in anonymous_volumes(&plan, &containers) {
         plan.remove.push(volume);
@@ -135,6 +143,14 @@ pub async fn build(
     Ok(plan)
 }
 
+/// Whether the containers could be started again is for people to know before they are asked.
+async fn note_origins(engine: &dyn Engine, containers: &mut BTreeMap<ContainerId, Container>) {
+    let findings = look_up(engine, &Subjects::of(containers.values())).await;
+    for container in containers.values_mut() {
+        container.origins = findings.origins(container);
+    }
+}
+
 /// What makes an object the stack's.
 #[derive(Clone, Copy)]
 struct Claim {
@@ -148,16 +164,16 @@ fn add(
     plan: &mut TeardownPlan,
     item: Item,
     claim: Claim,
-    in_use: Option<String>,
+    stays: Option<SpareReason>,
     foreign: Option<&String>,
 ) {
-    let reason = match (foreign, in_use) {
+    let reason = match (foreign, stays) {
         (Some(working_dir), _) if !claim.by_labels => SpareReason::ForeignProject {
             working_dir: working_dir.clone(),
         },
-        (_, Some(by)) => SpareReason::InUse { by },
-        _ if claim.by_labels || claim.by_use => return plan.remove.push(item),
-        _ => SpareReason::ProjectNameOnly,
+        _ if !claim.by_labels && !claim.by_use => SpareReason::ProjectNameOnly,
+        (_, Some(reason)) => reason,
+        (_, None) => return plan.remove.push(item),
     };
     plan.spare.push(Spared { item, reason });
 }
@@ -225,6 +241,43 @@ pub(super) fn spare_reason(
     }
 }
 
+/// What another run has just made is left to that run.
+fn of_other_run(
+    stack: &Stack,
+    asker: &Asker,
+    labels: &Labels,
+    created: Option<Timestamp>,
+) -> Option<SpareReason> {
+    let guard = stack.run_guard.as_ref()?;
+    let (run, age) = guard.keeps(labels, created, asker)?;
+    Some(SpareReason::OtherRun { run, age })
+}
+
+/// Why an object that is used stays, if one of its users does. Somebody else than another run
+/// counts more: what that one uses is left behind.
+fn in_use<'a>(
+    plan: &TeardownPlan,
+    containers: &BTreeMap<ContainerId, Container>,
+    users: impl Iterator<Item = &'a ContainerId>,
+) -> Option<SpareReason> {
+    let is_of_other_run = |id: &ContainerId| {
+        let mut others = plan.left_to_others();
+        others.any(|spared| spared.item.id == id.as_str())
+    };
+    let (others, foreign): (Vec<_>, Vec<_>) = users
+        .filter(|id| !goes(plan, id))
+        .partition(|id| is_of_other_run(id));
+    let title = |id: &ContainerId| {
+        let container = containers.get(id);
+        container.map_or(id.short(), Container::title).to_owned()
+    };
+    match (foreign.first(), others.first()) {
+        (Some(id), _) => Some(SpareReason::InUse { by: title(id) }),
+        (None, Some(id)) => Some(SpareReason::InUseByOtherRun { by: title(id) }),
+        (None, None) => None,
+    }
+}
+
 /// What the stack's networks and volumes carry: its own labels or, because compose does not write
 /// the working directory on them, the label of its project.
 fn object_selectors(stack: &Stack) -> Vec<Selector> {
@@ -263,28 +316,31 @@ pub(super) fn goes(plan: &TeardownPlan, id: &ContainerId) -> bool {
         .any(|item| item.kind == ItemKind::Container && item.id == id.as_str())
 }
 
-fn network_user(
-    network: &NetworkInfo,
+/// Who stays and is a member of a network. The network itself knows only of those that run; one that
+/// does not would not start again without it.
+async fn stopped_members(
+    engine: &dyn Engine,
     plan: &TeardownPlan,
     containers: &BTreeMap<ContainerId, Container>,
-) -> Option<String> {
-    let id = network.attached.iter().find(|id| !goes(plan, id))?;
-    let name = containers
-        .get(id)
-        .map_or(id.short(), |container| container.title());
-    Some(name.to_owned())
-}
-
-fn volume_user(
-    volume: &VolumeInfo,
-    plan: &TeardownPlan,
-    containers: &BTreeMap<ContainerId, Container>,
-) -> Option<String> {
-    containers
-        .values()
-        .filter(|container| !goes(plan, &container.id))
-        .find(|container| mounts(container, &volume.name))
-        .map(|container| container.title().to_owned())
+    networks: &[NetworkInfo],
+) -> Result<Vec<(String, ContainerId)>, EngineError> {
+    let mut members = Vec::new();
+    if networks.is_empty() {
+        return Ok(members);
+    }
+    let stopped =
+        |container: &&Container| !container.state.is_alive() && !goes(plan, &container.id);
+    for container in containers.values().filter(stopped) {
+        match engine.inspect(&container.id).await {
+            Ok(inspect) => {
+                let networks = inspect.networks.into_keys();
+                members.extend(networks.map(|network| (network, container.id.clone())));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(members)
 }
 
 pub(super) fn container_item(container: &Container) -> Item {
@@ -294,8 +350,8 @@ pub(super) fn container_item(container: &Container) -> Item {
         id: container.id.as_str().to_owned(),
         created: Some(container.created),
         labels: container.labels.clone(),
-        image: Some(container.image.clone()),
-        state: Some(container.state.word().to_owned()),
+        image: Some(container.image_name().to_owned()),
+        state: Some(container.state_words()),
     }
 }
 

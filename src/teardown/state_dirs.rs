@@ -237,6 +237,7 @@ mod tests {
                 state_dirs: vec![format!("{}/state-*", root.display())],
                 protection: Protection::Removable,
                 compose_project: None,
+                run_guard: None,
             };
             let plan = TeardownPlan {
                 stack: stack.name.clone(),

@@ -15,11 +15,12 @@ use super::msg::Msg;
 use super::state::{Setup, State};
 use super::update::update;
 use super::view::view;
-use crate::domain::container::{Container, Detail, Health, Port, State as Run};
+use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port, State as Run};
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_SERVICE, Condition};
 use crate::domain::line::{Channel, LineBatch, Mark, SourceId};
 use crate::domain::link::{EngineInfo, Link};
+use crate::domain::origins::{Origins, Renamed};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::replay::{Header, Replay, ReplayName};
 use crate::domain::run::{Ending, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
@@ -55,6 +56,7 @@ pub(super) fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         ports: Vec::new(),
         mounts: Vec::new(),
         detail: None,
+        origins: Origins::default(),
     }
 }
 
@@ -71,6 +73,7 @@ pub(super) fn scope() -> Scope {
         state_dirs: Vec::new(),
         protection,
         compose_project: None,
+        run_guard: None,
     };
     Scope {
         families: vec![selector(&["galaxy.backend=1"])],
@@ -133,11 +136,28 @@ pub(super) fn containers() -> Vec<Container> {
     let postgres = service("postgres", Some(Health::Starting));
     let mut old = container("engine-80f3", &deploy);
     old.created = ago(9 * 86_400);
+    old.image = "sha256:0ld0ld0ld0ld0ld0".to_owned();
+    old.image_id = old.image.clone();
+    old.detail = Some(Detail {
+        image_name: Some("registry/engine:dev".to_owned()),
+        ..Detail::default()
+    });
+    old.origins.image = Some(Renamed::To("sha256:feedfeedfeedfeed".to_owned()));
     let mut both = container("engine-both", &integration);
     both.labels
         .insert(COMPOSE_PROJECT.to_owned(), "tenant".to_owned());
     let mut paused = container("engine-1f0c", &integration);
     paused.state = Run::Paused;
+    let bind = |source: &str, target: &str| Mount {
+        kind: MountKind::Bind,
+        source: source.to_owned(),
+        target: target.to_owned(),
+    };
+    paused.mounts = vec![
+        bind("/builds/galaxy/geoip.mmdb", "/geoip.mmdb"),
+        bind("/tmp/galaxy-state-1f0c", "/state"),
+    ];
+    paused.origins.gone = vec!["/tmp/galaxy-state-1f0c".to_owned()];
     vec![
         proxy,
         tenant,
@@ -223,7 +243,7 @@ pub(super) fn line(source: &str, seconds: u64, text: &str) -> FollowEvent {
 
 pub(super) fn fresh(width: u16, height: u16) -> State {
     let setup = Setup {
-        harness: Some("tenant".into()),
+        harness: vec!["tenant".into()],
         has_hooks: true,
         ..setup()
     };
@@ -283,7 +303,7 @@ pub(super) fn busy(width: u16, height: u16) -> State {
         event(RunEventKind::Started {
             run: RunId::new(now(), 1),
             replays: replays()[..5].to_vec(),
-            stack: Some("tenant".into()),
+            stacks: vec!["tenant".into()],
         }),
     );
     let name = ReplayName::new("peer-discovery-404");

@@ -95,7 +95,8 @@ fn setup(context: &Context, color: bool) -> Setup {
         harness: config
             .harness
             .as_ref()
-            .and_then(|harness| harness.stack.clone()),
+            .map(|harness| harness.stacks.clone())
+            .unwrap_or_default(),
         has_hooks: config.harness.is_some(),
         zone: TimeZone::system(),
         theme: Theme::new(color),

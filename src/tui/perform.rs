@@ -20,9 +20,9 @@ use crate::domain::link::Link;
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Signal};
-use crate::domain::scope::StackName;
+use crate::domain::scope::{Asker, StackName};
 use crate::engine::{Backoff, Engine, Tail};
-use crate::harness::{Harness, Request, Session, Teardown};
+use crate::harness::{Consent, Harness, Request, Session, Teardown};
 use crate::logs::index::ScanJob;
 use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
@@ -207,10 +207,10 @@ impl Performer {
     fn plan(&mut self, stack: StackName) {
         let (harness, messages) = (self.context.harness(), self.messages.clone());
         self.tasks.spawn(async move {
-            let result = harness
-                .plan(&stack)
-                .await
-                .map_err(|error| error.to_string());
+            let result = match harness.preview(&stack, &asker()).await {
+                Ok((plan, _)) => Ok(plan),
+                Err(error) => Err(error.to_string()),
+            };
             send(&messages, Msg::Plan { stack, result }).await;
         });
     }
@@ -246,18 +246,28 @@ impl Performer {
     }
 }
 
+/// A person, who has the command line for what other runs have just made.
+fn asker() -> Asker {
+    Asker::by_hand(Timestamp::now(), false)
+}
+
 /// The plan as it is now, if it is what the user has seen.
 async fn confirmed(
     harness: &Harness,
     stack: &StackName,
     seen: &Fingerprint,
 ) -> Result<Teardown, String> {
-    let plan = harness
-        .plan(stack)
+    let (whole, plans) = harness
+        .preview(stack, &asker())
         .await
         .map_err(|error| error.to_string())?;
-    let confirmed = plan.confirm(seen).map_err(|error| error.to_string())?;
-    Ok(Teardown::Confirmed(Box::new(confirmed)))
+    whole.confirm(seen).map_err(|error| error.to_string())?;
+    let mut confirmed = Vec::new();
+    for plan in plans {
+        let own = plan.fingerprint();
+        confirmed.push(plan.confirm(&own).map_err(|error| error.to_string())?);
+    }
+    Ok(Teardown::Confirmed(confirmed, Consent::Plan))
 }
 
 impl Back for Performer {

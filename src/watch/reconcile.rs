@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::container::{Container, Detail, Health, State};
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
+use crate::domain::origins::{Findings, Subjects};
 use crate::domain::scope::{Placement, Scope};
 
 /// The rows of a scope, with the details that are known of them.
@@ -14,6 +15,8 @@ pub(super) struct Table {
     scope: Arc<Scope>,
     rows: Vec<Container>,
     details: HashMap<ContainerId, Known>,
+    /// Of what the containers were made from.
+    findings: Findings,
 }
 
 /// What was inspected, and when that has to be done again.
@@ -40,6 +43,7 @@ impl Table {
             scope,
             rows: Vec::new(),
             details: HashMap::new(),
+            findings: Findings::default(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Table {
                 let rank = rank(&self.scope, &container)?;
                 let known = self.details.get(&container.id);
                 container.detail = known.and_then(|known| known.detail.clone());
+                container.origins = self.findings.origins(&container);
                 Some((rank, container))
             })
             .collect();
@@ -121,7 +126,27 @@ impl Table {
         if detail.is_some() {
             row.detail.clone_from(&detail);
             known.detail = detail;
+            row.origins = self.findings.origins(row);
         }
+    }
+
+    /// What has to be looked for to know the origins of all rows.
+    pub(super) fn subjects(&self) -> Subjects {
+        Subjects::of(&self.rows)
+    }
+
+    /// Takes what was found about them.
+    pub(super) fn found(&mut self, findings: Findings) {
+        self.findings = findings;
+        for row in &mut self.rows {
+            row.origins = self.findings.origins(row);
+        }
+    }
+
+    /// Whether something that a container was made from is gone, as far as is known.
+    pub(super) fn is_broken(&self, id: &ContainerId) -> bool {
+        let row = self.rows.iter().find(|row| row.id == *id);
+        row.is_some_and(|row| !row.origins.is_whole())
     }
 }
 
@@ -166,6 +191,7 @@ mod tests {
             state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
+            run_guard: None,
         };
         Arc::new(Scope {
             families: vec![selector(&["family=1"])],
@@ -183,18 +209,9 @@ mod tests {
 
     fn container(name: &str, pairs: &[(&str, &str)]) -> Container {
         Container {
-            id: ContainerId::new(format!("id-{name}")),
             name: name.to_owned(),
-            image: String::new(),
-            image_id: String::new(),
-            state: State::Running,
-            health: None,
-            status: String::new(),
-            created: Timestamp::UNIX_EPOCH,
             labels: labels(pairs),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            detail: None,
+            ..Container::bare(&format!("id-{name}"))
         }
     }
 

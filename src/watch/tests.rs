@@ -8,9 +8,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::{WatchEvent, WatchOptions, watch};
-use crate::domain::container::{Container, Health, State};
+use crate::domain::container::{Container, Health, MountKind, State};
 use crate::domain::event::Action;
 use crate::domain::link::Link;
+use crate::domain::origins::Renamed;
 use crate::domain::scope::Scope;
 use crate::domain::selector::Selector;
 use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation};
@@ -335,4 +336,55 @@ async fn one_container_whose_inspect_hangs_is_no_outage() {
     engine.heal();
     engine.set_health(&stuck, Health::Healthy, "");
     rows_where(&mut events, detailed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_containers_were_made_from_is_looked_at_without_events() {
+    let engine = FakeEngine::new();
+    let bound =
+        member("a")
+            .image("engine:dev", "sha256:11")
+            .mount(MountKind::Bind, "/tmp/state", "/state");
+    let id = engine.run(bound);
+    let mut events = watched(&engine);
+    rows_where(&mut events, detailed).await;
+    quiet(&mut events, Duration::from_secs(20)).await;
+
+    let began = Instant::now();
+    engine.tag("engine:dev", "sha256:22");
+    engine.lose("/tmp/state");
+    rows_where(&mut events, |rows| {
+        rows[0].origins.image == Some(Renamed::To("sha256:22".to_owned()))
+            && rows[0].origins.gone == ["/tmp/state"]
+    })
+    .await;
+    assert!(began.elapsed() <= Duration::from_secs(30));
+    quiet(&mut events, Duration::from_secs(100)).await;
+
+    // What happens to the container may be that somebody mended it.
+    let began = Instant::now();
+    engine.restore("/tmp/state");
+    engine.restart(&id, 0);
+    rows_where(&mut events, |rows| rows[0].origins.gone.is_empty()).await;
+    assert!(began.elapsed() <= Duration::from_secs(1));
+    engine.recreate(&id);
+    rows_where(&mut events, |rows| {
+        rows[0].origins.is_whole() && detailed(rows)
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_at_origins_that_hangs_holds_nothing_up() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a").mount(MountKind::Bind, "/dead/nfs", "/state"));
+    engine.hang(Operation::Missing);
+    let mut events = watched(&engine);
+    rows_where(&mut events, detailed).await;
+    let began = Instant::now();
+    engine.die(&id, 3);
+    rows_where(&mut events, |rows| rows[0].exit_code() == Some(3)).await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let lost = timeout(Duration::from_secs(100), link(&mut events)).await;
+    assert!(lost.is_err(), "it is no outage: {lost:?}");
 }

@@ -16,8 +16,9 @@ use super::{WatchEvent, WatchOptions};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::link::Link;
+use crate::domain::origins::{Findings, Subjects};
 use crate::domain::scope::Scope;
-use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect};
+use crate::engine::{Backoff, Engine, EngineError, ErrorKind, Inspect, look_up};
 
 /// Watches the containers of a scope until it is dropped. An engine that cannot be reached is no
 /// end: it is told as [`Link::Lost`] and tried again.
@@ -35,6 +36,7 @@ pub fn watch(
         told,
         shown: None,
         inspecting: Vec::new(),
+        looked: None,
     };
     // The loop runs inside the stream: it ends with it, and waits when nobody reads.
     let driver = watcher.run().into_stream();
@@ -54,6 +56,8 @@ struct Watcher {
     /// The rows as they were last told.
     shown: Option<Arc<[Container]>>,
     inspecting: Vec<ContainerId>,
+    /// What origins were looked for last, and when. No event tells that they change.
+    looked: Option<(Subjects, Instant)>,
 }
 
 type Inspection = BoxFuture<'static, (Wanted, Result<Inspect, EngineError>)>;
@@ -101,13 +105,23 @@ impl Watcher {
 
         let mut inspections: FuturesUnordered<Inspection> = FuturesUnordered::new();
         let mut pending = Pending::new(self.options);
+        let mut looking: FuturesUnordered<BoxFuture<'static, Findings>> = FuturesUnordered::new();
+        self.looked = None;
         loop {
             self.inspect_more(&mut inspections);
+            // With the details come the names of images.
+            if looking.is_empty() && inspections.is_empty() {
+                looking.extend(self.look());
+            }
             tokio::select! {
                 event = events.next() => {
                     let event = event.unwrap_or_else(|| Err(stream_ended()))?;
                     if self.table.concerns(&event) {
                         self.table.touch(&event.container);
+                        // Perhaps it started because what was gone is there again.
+                        if self.table.is_broken(&event.container) {
+                            self.looked = None;
+                        }
                         pending.event();
                         self.tell(WatchEvent::Engine(event)).await;
                     }
@@ -127,6 +141,10 @@ impl Watcher {
                         Err(_) => None,
                     };
                     self.table.inspected(&wanted, detail);
+                    pending.inspected();
+                }
+                Some(findings) = looking.next(), if !looking.is_empty() => {
+                    self.table.found(findings);
                     pending.inspected();
                 }
                 () = sleep_until(pending.show_at()), if pending.is_hidden() => {
@@ -178,6 +196,21 @@ impl Watcher {
                 .boxed(),
             );
         }
+    }
+
+    /// Looks for the origins of the rows where they are not known, or not any more.
+    fn look(&mut self) -> Option<BoxFuture<'static, Findings>> {
+        let subjects = self.table.subjects();
+        let old = self.options.refresh / 2;
+        let known = self.looked.as_ref();
+        if subjects.is_empty()
+            || known.is_some_and(|(looked, at)| *looked == subjects && at.elapsed() < old)
+        {
+            return None;
+        }
+        self.looked = Some((subjects.clone(), Instant::now()));
+        let engine = Arc::clone(&self.engine);
+        Some(async move { look_up(&*engine, &subjects).await }.boxed())
     }
 
     async fn show(&mut self) {

@@ -15,7 +15,9 @@
 mod contract;
 mod failures;
 mod following;
+mod origins;
 mod paging;
 mod printing;
+mod teardown;
 mod watching;
 mod world;

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker;
@@ -17,7 +17,8 @@ use bollard::models::{
     VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, RestartContainerOptions, StartContainerOptions,
+    CreateContainerOptions, CreateImageOptions, RemoveImageOptions, RestartContainerOptions,
+    StartContainerOptions,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use tackroom::docker::DockerEngine;
@@ -37,12 +38,15 @@ pub(crate) struct Corner {
     image: String,
     own: String,
     made: AtomicU32,
+    /// The ids of images of its own.
+    images: Mutex<Vec<String>>,
 }
 
 /// What a container may have beyond the contract's [`Spec`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extra {
     pub(crate) name: Option<String>,
+    pub(crate) image: Option<String>,
     pub(crate) log_driver: Option<String>,
     pub(crate) memory: Option<i64>,
     pub(crate) restart_on_failure: Option<i64>,
@@ -79,6 +83,7 @@ impl Corner {
             image,
             own,
             made: AtomicU32::new(0),
+            images: Mutex::default(),
         })
     }
 
@@ -118,7 +123,7 @@ impl Corner {
             }]
         });
         let body = ContainerCreateBody {
-            image: Some(self.image.clone()),
+            image: Some(extra.image.unwrap_or_else(|| self.image.clone())),
             entrypoint: Some(vec!["/fixture".to_owned()]),
             cmd: Some(arguments),
             tty: Some(spec.tty),
@@ -167,6 +172,33 @@ impl Corner {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    fn image_name(&self) -> String {
+        format!("tackroom-test-{}:latest", self.own)
+    }
+
+    /// The name of this corner's image, which from now on means one with that content.
+    pub(crate) async fn image_named(&self, content: &str) -> String {
+        let name = self.image_name();
+        import(&self.docker, &name, archive(content.as_bytes())).await;
+        let image = self.docker.inspect_image(&name).await.unwrap();
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.extend(image.id);
+        name
+    }
+
+    /// No image has the corner's name any more.
+    pub(crate) async fn forget_images(&self) {
+        let name = self.image_name();
+        self.docker
+            .remove_image(&name, None::<RemoveImageOptions>, None)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn pause(&self, id: &ContainerId) {
+        self.docker.pause_container(id.as_str()).await.unwrap();
     }
 
     /// As `docker restart` does.
@@ -271,6 +303,8 @@ impl Drop for Corner {
     fn drop(&mut self) {
         let engine = self.engine.clone();
         let own = self.selector();
+        let images =
+            std::mem::take(&mut *self.images.lock().unwrap_or_else(PoisonError::into_inner));
         let cleaner = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -285,6 +319,16 @@ impl Drop for Corner {
                 }
                 for volume in engine.volumes(&own).await.unwrap() {
                     engine.remove_volume(&volume.name).await.unwrap();
+                }
+                let endpoint = engine.info().await.unwrap().endpoint;
+                let docker = Docker::connect_with_host(&endpoint).unwrap();
+                for image in images {
+                    if docker.inspect_image(&image).await.is_ok() {
+                        docker
+                            .remove_image(&image, None::<RemoveImageOptions>, None)
+                            .await
+                            .unwrap();
+                    }
                 }
             });
         });
@@ -337,10 +381,17 @@ async fn image(docker: &Docker) -> String {
         return reference;
     }
     let archive = archive(&std::fs::read(&program).unwrap());
+    import(docker, &reference, archive).await;
+    drop(lock);
+    reference
+}
+
+async fn import(docker: &Docker, reference: &str, archive: Vec<u8>) {
+    let (repository, tag) = reference.rsplit_once(':').unwrap();
     let options = CreateImageOptions {
         from_src: Some("-".to_owned()),
-        repo: Some(format!("tackroom-{name}")),
-        tag: Some("latest".to_owned()),
+        repo: Some(repository.to_owned()),
+        tag: Some(tag.to_owned()),
         ..CreateImageOptions::default()
     };
     let body = bollard::body_full(archive.into());
@@ -349,8 +400,6 @@ async fn image(docker: &Docker) -> String {
         .try_collect::<Vec<_>>()
         .await
         .unwrap();
-    drop(lock);
-    reference
 }
 
 /// Compiles the fixture once per version of its source.

@@ -16,7 +16,7 @@ use crate::bootstrap::Context;
 use crate::config::Config;
 use crate::domain::link::Link;
 use crate::domain::run::Signal;
-use crate::domain::scope::Scope;
+use crate::domain::scope::{Asker, Scope};
 use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation, Step};
 use crate::engine::{EngineError, ErrorKind};
 use crate::process::Controller;
@@ -677,7 +677,14 @@ async fn a_teardown_that_is_under_way_is_waited_for() {
     engine.run(integration("engine-a"));
     let directory = tempfile::tempdir().unwrap();
     let context = context(&engine, directory.path(), scope());
-    let plan = context.harness().plan("integration").await.unwrap();
+    let plan = context
+        .harness()
+        .plan(
+            "integration",
+            &Asker::by_hand(jiff::Timestamp::now(), false),
+        )
+        .await
+        .unwrap();
     let (mut performer, mut received) = Performer::start(context);
     engine.hang(Operation::RemoveContainer);
     performer.perform(Effect::Teardown {

@@ -26,7 +26,7 @@ use crate::domain::id::ContainerId;
 use crate::domain::line::SourceId;
 use crate::domain::link::Link;
 use crate::domain::run::Summary;
-use crate::domain::scope::{Scope, StackName};
+use crate::domain::scope::{Scope, StackName, joined_name};
 use crate::domain::stats::Sample;
 use crate::logs::store::{DEFAULT_BUDGET, LineId, LogStore};
 
@@ -42,8 +42,8 @@ pub struct Setup {
     /// Of the harness or project, for the header.
     pub name: String,
     pub scope: Scope,
-    /// The stack of the harness, where one is configured.
-    pub harness: Option<StackName>,
+    /// The stacks of the harness, in the order in which they are booted.
+    pub harness: Vec<StackName>,
     /// Whether there is a harness at all, with or without a stack of its own.
     pub has_hooks: bool,
     pub zone: TimeZone,
@@ -52,12 +52,19 @@ pub struct Setup {
     pub log_budget: usize,
 }
 
+impl Setup {
+    /// What all that the harness has is called; `None` where no stack is configured for it.
+    pub fn harness_name(&self) -> Option<StackName> {
+        joined_name(&self.harness)
+    }
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {
             name: String::new(),
             scope: Scope::compose_projects(),
-            harness: None,
+            harness: Vec::new(),
             has_hooks: false,
             zone: TimeZone::UTC,
             theme: Theme::new(true),
@@ -186,7 +193,7 @@ impl State {
     pub fn new(setup: Setup, area: Size, now: Timestamp) -> Self {
         let logs = LogStore::new(setup.log_budget);
         let mut tree = Tree::default();
-        tree.declare(&setup.scope, setup.harness.as_deref());
+        tree.declare(&setup.scope, &setup.harness);
         Self {
             setup,
             area,
@@ -256,10 +263,17 @@ impl State {
 
     /// Whether any container of the harness is there.
     pub fn harness_is_up(&self) -> bool {
-        self.setup
-            .harness
-            .as_deref()
-            .and_then(|name| self.tree.group_named(name))
+        self.setup.harness.iter().any(|name| self.is_up(name))
+    }
+
+    /// Whether there is a container of each of its stacks.
+    pub fn harness_is_whole(&self) -> bool {
+        !self.setup.harness.is_empty() && self.setup.harness.iter().all(|name| self.is_up(name))
+    }
+
+    fn is_up(&self, stack: &str) -> bool {
+        self.tree
+            .group_named(stack)
             .is_some_and(|group| group.up > 0)
     }
 }

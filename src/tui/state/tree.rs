@@ -103,13 +103,13 @@ pub fn source_of(container: &Container) -> SourceId {
 
 impl Tree {
     /// Shows the declared stacks before the engine is heard.
-    pub fn declare(&mut self, scope: &Scope, harness: Option<&str>) {
+    pub fn declare(&mut self, scope: &Scope, harness: &[StackName]) {
         self.groups = group(&[], scope, harness);
         self.rebuild();
     }
 
     /// Takes the list as it is now; the cursor stays on the row that it was on, if that is there.
-    pub fn set(&mut self, containers: Arc<[Container]>, scope: &Scope, harness: Option<&str>) {
+    pub fn set(&mut self, containers: Arc<[Container]>, scope: &Scope, harness: &[StackName]) {
         let selected = match self.absent() {
             Some(name) => Some(Key::Container(name.to_owned())),
             None => self.selected_key(),
@@ -328,15 +328,15 @@ enum Key {
     Container(String),
 }
 
-/// The harness first, then the other stacks as declared, then groups made from a label, and what
+/// The harness first, in the order of its stacks, then the other stacks as declared, then groups made from a label, and what
 /// nobody claims. Declared stacks are there even if nothing of them is.
-fn group(containers: &[Container], scope: &Scope, harness: Option<&str>) -> Vec<Group> {
+fn group(containers: &[Container], scope: &Scope, harness: &[StackName]) -> Vec<Group> {
     let mut declared: Vec<Group> = scope
         .stacks
         .iter()
         .map(|stack| Group {
             name: stack.name.clone(),
-            kind: if harness == Some(&*stack.name) {
+            kind: if harness.contains(&stack.name) {
                 GroupKind::Harness(stack.protection)
             } else {
                 GroupKind::Stack(stack.protection)
@@ -345,7 +345,10 @@ fn group(containers: &[Container], scope: &Scope, harness: Option<&str>) -> Vec<
             up: 0,
         })
         .collect();
-    declared.sort_by_key(|group| !matches!(group.kind, GroupKind::Harness(_)));
+    declared.sort_by_key(|group| {
+        let place = harness.iter().position(|name| *name == group.name);
+        place.unwrap_or(harness.len())
+    });
     let mut labels: BTreeMap<StackName, Vec<usize>> = BTreeMap::new();
     let mut unclaimed = Vec::new();
     for (index, container) in containers.iter().enumerate() {

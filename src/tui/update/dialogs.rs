@@ -202,12 +202,16 @@ pub(super) fn open_teardown(state: &mut State, effects: &mut Vec<Effect>) {
 }
 
 pub(super) fn plan_harness_teardown(state: &mut State, then_quit: bool, effects: &mut Vec<Effect>) {
-    let Some(name) = state.setup.harness.clone() else {
+    let Some(name) = state.setup.harness_name() else {
         state.notify("no [harness] is configured; select a stack among the containers");
         return;
     };
-    let group = state.tree.group_named(&name);
-    let refusal = group.and_then(|group| group.kind.refusal());
+    let mut groups = state
+        .setup
+        .harness
+        .iter()
+        .filter_map(|stack| state.tree.group_named(stack));
+    let refusal = groups.find_map(|group| group.kind.refusal());
     plan_teardown(state, name, refusal, then_quit, effects);
 }
 
@@ -289,15 +293,23 @@ pub(super) fn containers_changed(state: &mut State, effects: &mut Vec<Effect>) {
     else {
         return;
     };
-    let there: BTreeSet<&str> = state
-        .tree
-        .containers_of(stack)
-        .filter(|c| state.setup.scope.place(&c.labels) == Placement::Stack(stack.clone()))
+    let stacks = match state.setup.scope.stack(stack) {
+        Some(_) => std::slice::from_ref(stack),
+        None => &*state.setup.harness,
+    };
+    let scope = &state.setup.scope;
+    let goes = |place: Placement| matches!(place, Placement::Stack(name) if stacks.contains(&name));
+    let tree = &state.tree;
+    let there: BTreeSet<&str> = stacks
+        .iter()
+        .flat_map(|stack| tree.containers_of(stack))
+        .filter(|container| goes(scope.place(&container.labels)))
         .map(|container| container.id.as_str())
         .collect();
     let planned: BTreeSet<&str> = plan
         .remove
         .iter()
+        .chain(plan.left_to_others().map(|spared| &spared.item))
         .filter(|item| item.kind == ItemKind::Container)
         .map(|item| item.id.as_str())
         .collect();
@@ -398,7 +410,7 @@ pub(super) fn leave(state: &mut State, effects: &mut Vec<Effect>) {
 /// what was asked for, so it comes to its end.
 pub(super) fn take_down(state: &mut State, effects: &mut Vec<Effect>) {
     if let Some(What::Teardown(stack)) = state.active.as_ref().map(|active| &active.what) {
-        let is_all = state.setup.harness.as_ref().is_none_or(|own| own == stack);
+        let is_all = state.setup.harness_name().is_none_or(|own| own == *stack);
         if is_all {
             if let Some(teardown) = &mut state.teardown {
                 teardown.then_quit = true;
@@ -411,7 +423,7 @@ pub(super) fn take_down(state: &mut State, effects: &mut Vec<Effect>) {
         }
         return;
     }
-    if state.setup.harness.is_none() {
+    if state.setup.harness.is_empty() {
         state.notify("no [harness] is configured");
         return;
     }

@@ -48,9 +48,7 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
             state
                 .samples
                 .retain(|id, _| containers.iter().any(|c| c.id == *id && c.state.is_alive()));
-            state
-                .tree
-                .set(containers, &state.setup.scope, harness.as_deref());
+            state.tree.set(containers, &state.setup.scope, &harness);
             dialogs::containers_changed(state, &mut effects);
         }
         Msg::Engine(event) => {

@@ -87,7 +87,7 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
     state.replays.fold(event.at, &event.kind);
     if let Some(up) = harness_change(&event.kind) {
         let harness = match state.active.as_ref().map(|active| &active.what) {
-            Some(What::Teardown(stack)) => Some(stack) == state.setup.harness.as_ref(),
+            Some(What::Teardown(stack)) => Some(stack) == state.setup.harness_name().as_ref(),
             _ => true,
         };
         if harness {
@@ -153,6 +153,10 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
                 &result.output.text(),
             );
             leave_reason(state, event, result);
+        }
+        RunEventKind::LeftToOthers(spared) => {
+            let count = spared.len();
+            state.notify(format!("{count} stay: another run has just made them"));
         }
         RunEventKind::Note(text) => state.notify(sanitize_plain(text)),
         RunEventKind::EngineLost { cause } => {

@@ -15,9 +15,10 @@ use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
 use crate::domain::id::ContainerId;
 use crate::domain::line::{Channel, LineBatch, SourceId};
-use crate::domain::plan::Fingerprint;
+use crate::domain::plan::{Fingerprint, TeardownPlan};
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{Ending, Output, RunEventKind, StepOutcome, Verdict};
+use crate::domain::scope::StackName;
 use crate::logs::{FollowEvent, PageEvent, Piece};
 use crate::tui::effect::{Effect, Job, PageRequest};
 use crate::tui::fixtures::{
@@ -191,10 +192,42 @@ fn nothing_is_run_that_is_not_on_the_screen() {
 #[test]
 fn without_a_harness_nothing_is_booted() {
     let mut state = connected(120, 40);
-    state.setup.harness = None;
+    state.setup.harness = Vec::new();
     state.setup.has_hooks = false;
     assert_eq!(effects_of(&mut state, "us<tab>T"), []);
     assert!(state.notice.is_some());
+}
+
+#[test]
+fn a_harness_of_several_stacks_is_taken_down_by_the_name_of_them_all() {
+    let mut state = connected(120, 40);
+    state.setup.harness = vec!["tenant".into(), "integration".into()];
+    let all: StackName = "tenant+integration".into();
+    assert_eq!(
+        effects_of(&mut state, "<tab>T"),
+        [Effect::PlanTeardown(all.clone())]
+    );
+    let whole = TeardownPlan {
+        stack: all.clone(),
+        ..plan()
+    };
+    let expected = Effect::Teardown {
+        stack: all.clone(),
+        fingerprint: whole.fingerprint(),
+    };
+    let stack = all;
+    send(
+        &mut state,
+        Msg::Plan {
+            stack,
+            result: Ok(whole),
+        },
+    );
+    assert_eq!(effects_of(&mut state, "tenant<enter>"), []);
+    assert_eq!(effects_of(&mut state, "+integration<enter>"), [expected]);
+    // It is all that there is, so there is nothing to come after it.
+    press(&mut state, "<esc>q");
+    assert!(screen(&state).contains("let it finish, then quit"));
 }
 
 /// Every key that means anything anywhere, in every context and at some sizes: it never panics,
@@ -998,7 +1031,7 @@ fn a_teardown_does_not_make_good_what_failed() {
 
 fn tearing_down(harness: &str) -> State {
     let mut state = connected(80, 24);
-    state.setup.harness = Some(harness.into());
+    state.setup.harness = vec![harness.into()];
     press(&mut state, "T");
     let result = Ok(plan());
     let stack = "tenant".into();

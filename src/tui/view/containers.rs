@@ -4,9 +4,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::draw::{Row, Title, age, clock, memory, pane, prose};
+use crate::domain::badge::{self, Badge};
 use crate::domain::container::{Container, Health, State as Run};
 use crate::domain::link::Link;
-use crate::domain::scope::Placement;
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::width;
 use crate::tui::layout::PaneArea;
@@ -20,6 +20,10 @@ const WORD: usize = 10;
 const AGE: usize = 4;
 const CPU: usize = 6;
 const MEMORY: usize = 5;
+/// All badges of a container; more of them are counted.
+const BADGES: usize = 40;
+/// The least that is left of a badge.
+const CUT: usize = 4;
 /// What a name keeps where there is not room for everything.
 const SHORT: usize = 16;
 
@@ -132,21 +136,28 @@ fn columns(state: &State, visible: &[(usize, &tree::Row)], room: usize) -> Colum
         widths.max().unwrap_or(0)
     };
     let names = longest(&|container| container.title().to_owned()).max(groups.max().unwrap_or(0));
-    let badges = longest(&|container| badges(state, container).join(", "));
-    let badges = badges.min(30);
+    let all = longest(&|container| badges_in(&badges(state, container), BADGES));
+    let least = longest(&|container| badges_in(&badges(state, container), 0)).min(all);
     let room = room.saturating_sub(INDENT);
     // A long name gives way to the columns, but not below what still tells it from others.
-    let rest = WORD + AGE + CPU + MEMORY + 4 + badges + usize::from(badges > 0);
+    let rest = WORD + AGE + CPU + MEMORY + 4 + least + usize::from(least > 0);
     let name = names.min(room.saturating_sub(rest).max(SHORT)).min(room);
     let mut left = room - name;
     let mut columns = Columns {
         name,
         word: take(&mut left, WORD),
-        age: take(&mut left, AGE),
-        badges: take(&mut left, badges),
-        cpu: take(&mut left, CPU),
         ..Columns::default()
     };
+    // What is wrong goes before what is so. Cut short it still says that something is.
+    let cut = least.min(left.saturating_sub(1));
+    columns.badges = take(&mut left, if cut < CUT { least } else { cut });
+    columns.age = take(&mut left, AGE);
+    if columns.badges > 0 {
+        let more = (all - columns.badges).min(left);
+        columns.badges += more;
+        left -= more;
+    }
+    columns.cpu = take(&mut left, CPU);
     if columns.cpu > 0 {
         columns.memory = take(&mut left, MEMORY);
         let wanted = longest(&|container| ports(container)).min(left.saturating_sub(1));
@@ -224,7 +235,7 @@ fn draw_container(state: &State, container: &Container, columns: Columns, line: 
     let used = sample.map_or_else(String::new, |sample| memory(sample.memory));
     line.number(&used, columns.memory, plain);
     gap(line, columns.badges);
-    let badges = badges(state, container).join(", ");
+    let badges = badges_in(&badges(state, container), columns.badges);
     line.cell(&badges, columns.badges, theme.style(Role::Warning));
     gap(line, columns.ports);
     line.cell(&ports(container), columns.ports, theme.style(Role::Muted));
@@ -255,27 +266,31 @@ fn age_of(container: &Container) -> jiff::Timestamp {
     since.unwrap_or(container.created)
 }
 
-/// What is wrong with it, in words.
-pub(super) fn badges(state: &State, container: &Container) -> Vec<String> {
-    let mut badges = Vec::new();
-    if let Placement::Several(names) = state.setup.scope.place(&container.labels) {
-        badges.push(if names.len() == 2 {
-            "two stacks".to_owned()
-        } else {
-            format!("{} stacks", names.len())
-        });
-    }
-    if state.tree.is_out_of_memory(container) {
-        badges.push("OOM".to_owned());
-    }
-    let detail = container.detail.as_ref();
-    if let Some(restarts) = detail.map(|detail| detail.restart_count).filter(|n| *n > 0) {
-        badges.push(format!("{restarts} restarts"));
-    }
-    if detail.is_some_and(|detail| detail.error.is_some()) {
-        badges.push("start failed".to_owned());
-    }
-    badges
+/// What is wrong with it, what matters most first.
+pub(super) fn badges(state: &State, container: &Container) -> Vec<Badge> {
+    let placement = state.setup.scope.place(&container.labels);
+    let out_of_memory = state.tree.is_out_of_memory(container);
+    badge::badges(container, &placement, out_of_memory, state.now)
+}
+
+/// As many of the badges as fit, at least the first, and how many more there are.
+fn badges_in(badges: &[Badge], columns: usize) -> String {
+    let badges: Vec<String> = badges.iter().map(ToString::to_string).collect();
+    (1..=badges.len())
+        .rev()
+        .map(|shown| {
+            let text = badges[..shown].join(", ");
+            match badges.len() - shown {
+                0 => text,
+                more => format!("{text} +{more}"),
+            }
+        })
+        .find(|text| width(text) <= columns)
+        .unwrap_or_else(|| match &*badges {
+            [] => String::new(),
+            [only] => only.clone(),
+            [first, rest @ ..] => format!("{first} +{}", rest.len()),
+        })
 }
 
 fn ports(container: &Container) -> String {
@@ -313,7 +328,7 @@ fn hint_text(state: &State) -> Option<String> {
         }
         _ => {}
     }
-    if state.setup.harness.is_some() {
+    if !state.setup.harness.is_empty() {
         return (!state.harness_is_up()).then(|| {
             "nothing is up · u boots the harness · a boots it and runs every replay".to_owned()
         });
@@ -327,6 +342,22 @@ fn hint_text(state: &State) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn badges_that_do_not_fit_are_counted() {
+        let badges = [Badge::OutOfMemory, Badge::BindSourceGone, Badge::StaleImage];
+        for (columns, expected) in [
+            (40, "OOM, bind source gone, stale image"),
+            (33, "OOM, bind source gone +1"),
+            (24, "OOM, bind source gone +1"),
+            (23, "OOM +2"),
+            (0, "OOM +2"),
+        ] {
+            assert_eq!(badges_in(&badges, columns), expected, "{columns}");
+        }
+        assert_eq!(badges_in(&badges[..1], 0), "OOM");
+        assert_eq!(badges_in(&[], 9), "");
+    }
 
     #[test]
     fn the_widest_word_fits_its_column() {

@@ -1,9 +1,13 @@
 //! What is known of one container.
 
+use std::collections::BTreeSet;
+
 use super::containers::{badges, symbol};
 use super::draw::prose;
-use crate::domain::container::Container;
+use crate::domain::badge::Badge;
+use crate::domain::container::{Container, short_id};
 use crate::domain::line::SourceId;
+use crate::domain::origins::{Renamed, bind_sources, is_transient};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::rows;
 use crate::tui::state::State;
@@ -25,7 +29,7 @@ pub(crate) fn lines(state: &State, source: &SourceId, columns: usize) -> Vec<(St
             lines.push((label.to_owned(), value[row].to_owned()));
         }
     };
-    facts(state, container, &mut add);
+    facts(state, container, columns, &mut add);
     let output = container
         .detail
         .as_ref()
@@ -48,7 +52,7 @@ pub(crate) fn lines(state: &State, source: &SourceId, columns: usize) -> Vec<(St
     lines
 }
 
-fn facts(state: &State, container: &Container, add: &mut impl FnMut(&str, &str)) {
+fn facts(state: &State, container: &Container, columns: usize, add: &mut impl FnMut(&str, &str)) {
     add("name", &container.name);
     add("id", container.id.short());
     let (symbol, _) = symbol(container);
@@ -56,11 +60,12 @@ fn facts(state: &State, container: &Container, add: &mut impl FnMut(&str, &str))
         "state",
         &format!("{symbol} {} ({})", container.word(), container.status),
     );
-    let badges = badges(state, container);
-    if !badges.is_empty() {
-        add("mind", &badges.join(", "));
+    for (index, note) in notes(state, container).iter().enumerate() {
+        for (row, line) in prose(note, columns).iter().enumerate() {
+            add(if index + row == 0 { "mind" } else { "" }, line);
+        }
     }
-    add("image", &container.image);
+    add("image", container.image_name());
     add("image id", &container.image_id);
     add("created", &container.created.to_string());
     if let Some(detail) = &container.detail {
@@ -71,8 +76,8 @@ fn facts(state: &State, container: &Container, add: &mut impl FnMut(&str, &str))
             add("finished", &at.to_string());
         }
         if let Some(error) = &detail.error {
-            for (index, line) in prose(error, 200).iter().enumerate() {
-                add(if index == 0 { "start failed" } else { "" }, line);
+            for (index, line) in prose(error, columns).iter().enumerate() {
+                add(if index == 0 { "error" } else { "" }, line);
             }
         }
     }
@@ -89,4 +94,54 @@ fn facts(state: &State, container: &Container, add: &mut impl FnMut(&str, &str))
         let text = format!("{} → {}", mount.source, mount.target);
         add(if index == 0 { "mounts" } else { "" }, &text);
     }
+    for source in transient(container) {
+        let text = format!(
+            "bind {source}: a transient path, a restart after a reboot may fail; recreate from a \
+             persistent checkout or bake the file in"
+        );
+        for line in prose(&text, columns) {
+            add("", &line);
+        }
+    }
+}
+
+/// What is wrong with it; where there is more to say than the badge, a sentence.
+fn notes(state: &State, container: &Container) -> Vec<String> {
+    let mut plain = Vec::new();
+    let mut sentences = Vec::new();
+    for badge in badges(state, container) {
+        match badge {
+            Badge::BindSourceGone => {
+                sentences.extend(container.origins.gone.iter().map(|source| {
+                    format!("{badge}: {source}; a restart fails, or begins with an empty directory")
+                }));
+            }
+            Badge::StaleImage => sentences.push(format!("{badge}: {}", stale(container))),
+            _ => plain.push(badge.to_string()),
+        }
+    }
+    let plain = Some(plain.join(", ")).filter(|plain| !plain.is_empty());
+    plain.into_iter().chain(sentences).collect()
+}
+
+fn stale(container: &Container) -> String {
+    let name = container.image_name();
+    let own = short_id(&container.image_id);
+    match &container.origins.image {
+        Some(Renamed::To(now)) => {
+            format!(
+                "{name} is {} now, this container is of {own}",
+                short_id(now)
+            )
+        }
+        _ => format!("no image is called {name} now, this container is of {own}"),
+    }
+}
+
+/// The sources of its binds that are there and may not be for long, each once.
+fn transient(container: &Container) -> BTreeSet<&str> {
+    bind_sources(container)
+        .filter(|source| is_transient(source))
+        .filter(|source| !container.origins.gone.iter().any(|gone| gone == source))
+        .collect()
 }

@@ -257,7 +257,8 @@ fn draw_quit(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
         index += 1;
     }
     index += 1;
-    let harness = state.setup.harness.as_ref();
+    let harness = state.setup.harness_name();
+    let harness = harness.as_ref();
     let take_down = harness.map(|_| "take the harness down, then quit");
     let (leave, take_down) = match state.active.as_ref().map(|active| &active.what) {
         None => ("leave the harness up and quit", take_down),

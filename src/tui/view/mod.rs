@@ -91,13 +91,13 @@ fn is_useful(state: &State, command: Command) -> bool {
         Command::Stop => state.active.is_some(),
         Command::RunAll | Command::Run => !state.replays.list().is_empty(),
         Command::RerunFailed => !state.replays.failed().is_empty(),
-        Command::Boot => state.setup.has_hooks && !state.harness_is_up(),
+        Command::Boot => state.setup.has_hooks && !state.harness_is_whole(),
         Command::Seed => state.harness_is_up(),
         Command::Teardown => match (state.focus, state.tree.selected_group()) {
             (Pane::Containers, Some(group)) => group.kind.refusal().is_none(),
             _ => state.harness_is_up(),
         },
-        Command::TakeDown => state.setup.harness.is_some(),
+        Command::TakeDown => !state.setup.harness.is_empty(),
         Command::Confirm => match (&state.dialog, &state.teardown) {
             (Some(Dialog::Teardown), Some(teardown)) => {
                 !matches!(teardown.stage, Stage::Planning | Stage::Removing { .. })

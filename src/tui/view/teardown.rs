@@ -48,8 +48,12 @@ pub(crate) fn rows(state: &State, teardown: &Teardown, columns: usize) -> Vec<(S
             }
             // Where it was refused or broke off nobody has looked.
             if left.is_empty() && problem.is_none() {
+                let nothing = match plan.left_to_others().next() {
+                    Some(_) => "nothing else",
+                    None => "nothing",
+                };
                 let text = format!(
-                    "nothing of {} is left, after {}",
+                    "{nothing} of {} is left, after {}",
                     plan.stack,
                     counting(*took)
                 );
@@ -109,13 +113,20 @@ impl Rows {
         }
         self.add("", "", Role::Text);
         if plan.remove.is_empty() {
-            self.add("", "Nothing of this stack is there.", Role::Strong);
+            let why = match plan.left_to_others().next() {
+                Some(_) => "All of this stack is left to other runs.",
+                None => "Nothing of this stack is there.",
+            };
+            self.add("", why, Role::Strong);
         } else {
             let title = match done {
                 None => format!("{} to remove", plan.remove.len()),
                 Some(done) => format!("{} of {} done", done.len(), plan.remove.len()),
             };
             self.add("", &title, Role::Strong);
+            if let Some(warning) = plan.warning().filter(|_| done.is_none()) {
+                self.add("  ! ", &warning, Role::Warning);
+            }
         }
         for item in &plan.remove {
             let outcome = done.and_then(|done| {
@@ -143,6 +154,14 @@ impl Rows {
                 );
                 self.add("  = ", &text, Role::Text);
             }
+        }
+        if plan.left_to_others().next().is_some() {
+            let command = match state.setup.scope.stack(&plan.stack) {
+                Some(_) => format!("teardown {}", plan.stack),
+                None => "down".to_owned(),
+            };
+            let text = format!("`tackroom {command} --any-age` takes also what other runs made");
+            self.add("    ", &text, Role::Text);
         }
     }
 

@@ -11,7 +11,7 @@ use ratatui::layout::{Rect, Size};
 use super::view;
 use crate::domain::hook::{Progress, Step};
 use crate::domain::link::Link;
-use crate::domain::plan::ItemOutcome;
+use crate::domain::plan::{ItemOutcome, SpareReason, Spared};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::tui::fixtures::{
     ago, busy, connected, event, fresh, info, now, plan, press, replays, screen, send,
@@ -42,6 +42,29 @@ fn teardown_at(width: u16, height: u16) -> State {
         Msg::Plan {
             stack: "tenant".into(),
             result: Ok(plan()),
+        },
+    );
+    state
+}
+
+fn teardown_beside_another_run(width: u16, height: u16) -> State {
+    let mut state = with_keys(connected(width, height), "T");
+    let mut plan = plan();
+    // It would take down what is not ours.
+    plan.hook = None;
+    let item = plan.remove.remove(1);
+    plan.spare.push(Spared {
+        item,
+        reason: SpareReason::OtherRun {
+            run: "20260101-000000-0001".to_owned(),
+            age: Duration::from_secs(120),
+        },
+    });
+    send(
+        &mut state,
+        Msg::Plan {
+            stack: "tenant".into(),
+            result: Ok(plan),
         },
     );
     state
@@ -179,7 +202,10 @@ snapshots! {
     help_40x10: with_keys(busy(40, 10), "?");
     palette_80x24: with_keys(busy(80, 24), ":re");
     details_80x24: with_keys(busy(80, 24), "jjjji");
+    details_of_a_source_that_is_gone_80x24: with_keys(busy(80, 24), "jjjjjji");
+    details_of_a_stale_image_80x24: with_keys(busy(80, 24), "jjjjjjjjji");
     teardown_80x24: teardown_at(80, 24);
+    teardown_beside_another_run_120x40: teardown_beside_another_run(120, 40);
     teardown_120x40: teardown_at(120, 40);
     teardown_40x10: teardown_at(40, 10);
     teardown_refused_80x24: with_keys(connected(80, 24), "GkT");

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::bugs::{Bug, Bugs};
 use crate::control_plane::{ControlPlane, Identity};
+use crate::cors::Cors;
 use crate::proxy::{Upstream, UpstreamError};
 
 /// Length of `SECRETS_ENCRYPTION_KEY` in bytes.
@@ -52,6 +53,8 @@ pub struct TenantConfig {
     pub canvas_upstream: Option<Upstream>,
     /// `RATE_LIMIT`, requests a minute for each peer, 600 unless set.
     pub rate_limit: u32,
+    /// `CORS_ORIGINS`, between commas; none unless set.
+    pub cors: Cors,
     /// `CP_PROVISION_URL`, else `MOLECULE_CP_URL`, else production's: never `CP_UPSTREAM_URL`, which is for browsers.
     pub control_plane: ControlPlane,
     pub bugs: Bugs,
@@ -77,6 +80,8 @@ pub enum ConfigError {
     EncryptionKey(usize),
     #[error("RATE_LIMIT is not a number of requests: {0:?}")]
     RateLimit(String),
+    #[error("CORS_ORIGINS: {0:?} is not an origin such as http://localhost:3000")]
+    Origin(String),
     #[error("{name}: {error}")]
     Upstream {
         name: &'static str,
@@ -148,6 +153,8 @@ impl TenantConfig {
             cp_upstream: upstream("CP_UPSTREAM_URL")?,
             canvas_upstream: upstream("CANVAS_PROXY_URL")?,
             rate_limit,
+            cors: Cors::parse(&get("CORS_ORIGINS").unwrap_or_default())
+                .map_err(ConfigError::Origin)?,
             control_plane: ControlPlane::new(control_plane, identity, bugs.clone()),
             bugs,
         })
@@ -242,6 +249,10 @@ mod tests {
         assert!(matches!(
             read(&[("RATE_LIMIT", "-1")]),
             Err(ConfigError::RateLimit(_))
+        ));
+        assert!(matches!(
+            read(&[("CORS_ORIGINS", "http://localhost:3000, *")]),
+            Err(ConfigError::Origin(origin)) if origin == "*"
         ));
     }
 

@@ -13,6 +13,7 @@ pub mod canvas;
 pub mod canvas_proxy;
 pub mod config;
 pub mod control_plane;
+pub mod cors;
 pub mod cp_proxy;
 pub mod cp_stub;
 pub mod entrypoint;

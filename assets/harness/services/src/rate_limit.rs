@@ -106,7 +106,7 @@ impl RateLimit {
     }
 }
 
-/// The outermost middleware: what it rejects is neither counted nor guarded.
+/// Before the counters and the guard: what it rejects is neither counted nor guarded.
 pub async fn enforce(
     State(limiter): State<RateLimit>,
     ConnectInfo(connection): ConnectInfo<SocketAddr>,

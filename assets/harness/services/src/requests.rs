@@ -54,7 +54,7 @@ pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     )
 }
 
-/// The outermost middleware. The query is not logged: it can hold secrets.
+/// Before the guard, so that its rejections count. The query is not logged: it can hold secrets.
 pub async fn record(State(counters): State<Counters>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let start = Instant::now();

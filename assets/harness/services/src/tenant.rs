@@ -13,6 +13,7 @@ use crate::bugs::Bugs;
 use crate::canvas_proxy::CanvasProxy;
 use crate::config::{Environment, TenantConfig, Token};
 use crate::control_plane::ControlPlane;
+use crate::cors::{self, Cors};
 use crate::guard::{self, TenantGuard};
 use crate::http::{serve, terminated};
 use crate::liveness::Liveness;
@@ -77,25 +78,44 @@ pub async fn run(config: TenantConfig, git_sha: &'static str) -> Result<(), Tena
         bugs: config.bugs.clone(),
     };
     let edge = Edge {
-        guard: TenantGuard::new(config.org_id, app.canvas, config.bugs.clone()),
+        cors: config.cors,
         limiter: RateLimit::new(config.rate_limit, config.bugs.clone()),
-        cp_upstream: config.cp_upstream,
-        canvas: CanvasProxy::new(config.canvas_upstream, config.bugs),
+        counters: app.counters.clone(),
+        guard: TenantGuard::new(config.org_id, app.canvas, config.bugs.clone()),
     };
-    Ok(serve(config.port, router(app, edge)).await?)
+    let canvas = CanvasProxy::new(config.canvas_upstream, config.bugs);
+    let routes = routes(app, config.cp_upstream, canvas);
+    Ok(serve(config.port, edge.before(routes)).await?)
 }
 
-/// What stands before the routes, and behind them.
+/// What stands before the routes.
 struct Edge {
-    guard: TenantGuard,
+    cors: Cors,
     limiter: RateLimit,
-    cp_upstream: Option<Upstream>,
-    canvas: CanvasProxy,
+    counters: Counters,
+    guard: TenantGuard,
 }
 
-fn router(app: App, edge: Edge) -> Router {
-    let (counters, bugs) = (app.counters.clone(), app.bugs.clone());
-    let canvas = edge.canvas;
+impl Edge {
+    fn before(self, routes: Router) -> Router {
+        // From the inside to the outside: a rejection by the guard is counted, and has no security headers.
+        routes
+            .layer(middleware::from_fn(secure))
+            .layer(middleware::from_fn_with_state(self.guard, guard::enforce))
+            .layer(middleware::from_fn_with_state(
+                self.counters,
+                requests::record,
+            ))
+            .layer(middleware::from_fn_with_state(
+                self.limiter,
+                rate_limit::enforce,
+            ))
+            .layer(middleware::from_fn_with_state(self.cors, cors::enforce))
+    }
+}
+
+fn routes(app: App, cp_upstream: Option<Upstream>, canvas: CanvasProxy) -> Router {
+    let bugs = app.bugs.clone();
     let fallback = move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request| {
         let canvas = canvas.clone();
         async move { canvas.forward(peer, request).await }
@@ -109,18 +129,10 @@ fn router(app: App, edge: Edge) -> Router {
         .merge(org_tokens::routes(app.clone()))
         .merge(a2a::routes())
         .merge(registry::routes())
-        .merge(cp_proxy::routes(edge.cp_upstream, bugs))
+        .merge(cp_proxy::routes(cp_upstream, bugs))
         .fallback(fallback.clone())
         .method_not_allowed_fallback(fallback)
         .with_state(app)
-        // From the inside to the outside: a rejection by the guard is counted, and has no security headers.
-        .layer(middleware::from_fn(secure))
-        .layer(middleware::from_fn_with_state(edge.guard, guard::enforce))
-        .layer(middleware::from_fn_with_state(counters, requests::record))
-        .layer(middleware::from_fn_with_state(
-            edge.limiter,
-            rate_limit::enforce,
-        ))
 }
 
 async fn secure(request: Request, next: Next) -> Response {
@@ -136,4 +148,96 @@ async fn secure(request: Request, next: Next) -> Response {
             .insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::connect_info::MockConnectInfo;
+    use axum::http::{HeaderMap, header};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const ALLOWED: &str = "http://localhost:3000";
+    const ASKED: (HeaderName, &str) = (header::ACCESS_CONTROL_REQUEST_METHOD, "DELETE");
+
+    /// What a tenant that admits `limit` requests answers to one for a path with credentials.
+    async fn answer(
+        limit: u32,
+        method: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> (StatusCode, HeaderMap) {
+        let edge = Edge {
+            cors: Cors::parse(ALLOWED).unwrap(),
+            limiter: RateLimit::new(limit, Bugs::default()),
+            counters: Counters::default(),
+            guard: TenantGuard::new(Some("org-a".to_owned()), false, Bugs::default()),
+        };
+        let routes = Router::new().route("/workspaces", get(|| async { "mine" }));
+        let peer = MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let mut request = Request::builder().method(method).uri("/workspaces");
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let router = edge.before(routes).layer(peer);
+        let response = router.oneshot(request).await.unwrap();
+        (response.status(), response.headers().clone())
+    }
+
+    fn told<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+        headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_preflight_is_answered_before_limit_and_guard() {
+        let origin = (header::ORIGIN, ALLOWED);
+        let (status, headers) = answer(0, "OPTIONS", &[origin, ASKED]).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        let allowed = told(&headers, &header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert_eq!(allowed, Some(ALLOWED));
+        let methods = told(&headers, &header::ACCESS_CONTROL_ALLOW_METHODS);
+        assert!(methods.is_some_and(|methods| methods.contains("DELETE")));
+        let names = told(&headers, &header::ACCESS_CONTROL_ALLOW_HEADERS);
+        assert!(names.is_some_and(|names| names.contains("X-Molecule-Org-Id")));
+    }
+
+    #[tokio::test]
+    async fn others_find_what_they_would_find_without_an_origin() {
+        let foreign = (header::ORIGIN, "https://evil.example");
+        for headers in [
+            &[foreign.clone(), ASKED][..],
+            &[ASKED],
+            &[(header::ORIGIN, ALLOWED)],
+        ] {
+            let (status, _) = answer(1, "OPTIONS", headers).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{headers:?}");
+        }
+        let org = (HeaderName::from_static(guard::ORG_HEADER), "org-a");
+        let (status, headers) = answer(1, "GET", &[foreign, org]).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(told(&headers, &header::ACCESS_CONTROL_ALLOW_ORIGIN), None);
+        assert_eq!(told(&headers, &header::VARY), Some("Origin"));
+    }
+
+    #[tokio::test]
+    async fn a_page_may_read_answers_and_rejections_alike() {
+        let origin = (header::ORIGIN, ALLOWED);
+        let org = (HeaderName::from_static(guard::ORG_HEADER), "org-a");
+        for (limit, headers, expected) in [
+            (1, &[origin.clone(), org][..], StatusCode::OK),
+            (1, std::slice::from_ref(&origin), StatusCode::NOT_FOUND),
+            (
+                0,
+                std::slice::from_ref(&origin),
+                StatusCode::TOO_MANY_REQUESTS,
+            ),
+        ] {
+            let (status, headers) = answer(limit, "GET", headers).await;
+            assert_eq!(status, expected);
+            let allowed = told(&headers, &header::ACCESS_CONTROL_ALLOW_ORIGIN);
+            assert_eq!(allowed, Some(ALLOWED));
+        }
+    }
 }
