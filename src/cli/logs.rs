@@ -619,6 +619,7 @@ mod tests {
             state_dirs: Vec::new(),
             protection: Protection::Protected,
             compose_project: None,
+            run_guard: None,
         });
         let check = |stack: &str, follow: bool| {
             let selection = Selection {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerSummary, EventMessage, MountPoint,
-    PortSummary,
+    ContainerInspectResponse, ContainerState, ContainerSummary, EventMessage, HostConfigLogConfig,
+    MountPoint, PortSummary,
 };
 use jiff::Timestamp;
 
@@ -71,6 +71,7 @@ pub(super) fn inspect(answer: ContainerInspectResponse, raw: serde_json::Value) 
     let detail = Detail {
         image_name: config.image.clone().filter(|name| !name.is_empty()),
         tty: config.tty.unwrap_or_default(),
+        log_rotates: host.log_config.as_ref().is_some_and(rotates),
         restart_count: u64::try_from(answer.restart_count.unwrap_or_default()).unwrap_or_default(),
         ..detail(&state, life)
     };
@@ -122,6 +123,19 @@ pub(super) fn inspect(answer: ContainerInspectResponse, raw: serde_json::Value) 
             .unwrap_or_default(),
         raw,
     })
+}
+
+/// `local` always does, `json-file` where it is given a size. The engine's own defaults are in the
+/// container's settings, too.
+fn rotates(settings: &HostConfigLogConfig) -> bool {
+    let size = settings
+        .config
+        .as_ref()
+        .and_then(|config| config.get("max-size"));
+    match settings.typ.as_deref() {
+        Some("local") => true,
+        _ => size.is_some_and(|size| size != "-1"),
+    }
 }
 
 fn detail(state: &ContainerState, life: State) -> Detail {
@@ -328,6 +342,26 @@ mod tests {
     }
 
     #[test]
+    fn a_log_rotates_where_its_files_have_a_size() {
+        for (settings, expected) in [
+            (json!({"Type": "json-file", "Config": {}}), false),
+            (
+                json!({"Type": "json-file", "Config": {"max-size": "-1"}}),
+                false,
+            ),
+            (
+                json!({"Type": "json-file", "Config": {"max-size": "10m"}}),
+                true,
+            ),
+            (json!({"Type": "local"}), true),
+            (json!({"Type": "journald", "Config": {}}), false),
+        ] {
+            let settings: HostConfigLogConfig = serde_json::from_value(settings).unwrap();
+            assert_eq!(rotates(&settings), expected, "{settings:?}");
+        }
+    }
+
+    #[test]
     fn a_container_with_nothing_but_an_id_is_listed() {
         let it = summary(json!({"Id": "c1"}));
         assert_eq!(it.id, ContainerId::new("c1"));
@@ -405,7 +439,10 @@ mod tests {
                 "Cmd": ["serve"], "Labels": {"a": "1"},
                 "ExposedPorts": {"9000/tcp": {}, "80/tcp": {}},
             },
-            "HostConfig": {"RestartPolicy": {"Name": "on-failure"}},
+            "HostConfig": {
+                "RestartPolicy": {"Name": "on-failure"},
+                "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m"}}
+            },
             "NetworkSettings": {
                 "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]},
                 "Networks": {"net": {"IPAddress": "10.0.0.2"}},
@@ -413,7 +450,7 @@ mod tests {
         }));
         let detail = it.detail();
         assert_eq!(detail.exit_code, Some(137));
-        assert!(detail.oom_killed && detail.tty);
+        assert!(detail.oom_killed && detail.tty && detail.log_rotates);
         assert_eq!(detail.restart_count, 2);
         assert_eq!(detail.image_name.as_deref(), Some("tenant:dev"));
         assert_eq!(detail.health_output.as_deref(), Some("curl: refused"));

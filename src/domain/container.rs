@@ -47,6 +47,8 @@ pub struct Detail {
     pub restart_count: u64,
     /// A TTY sends nothing until its newline, and has no separate stderr.
     pub tty: bool,
+    /// Its log is kept in files of a limited size, and the oldest is deleted.
+    pub log_rotates: bool,
     /// What the last health check printed, if one ran.
     pub health_output: Option<String>,
     /// What the engine says about a failed start, or a failed removal.

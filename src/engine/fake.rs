@@ -808,6 +808,7 @@ impl World {
         let detail = Detail {
             image_name: Some(spec.image.clone()),
             tty: spec.tty,
+            log_rotates: true,
             ..Detail::default()
         };
         self.containers.push(Entry {

@@ -57,8 +57,8 @@ pub(super) struct Reader {
 struct Place {
     container: Option<ContainerId>,
     cursor: Cursor,
-    /// What the cursor passed last.
-    history: History,
+    /// What the cursor passed last, of a log that rotates.
+    history: Option<History>,
     /// The log was opened before, so that the options' `tail` has been served.
     opened: bool,
     /// It was told that the log is being read.
@@ -239,6 +239,9 @@ impl Reader {
 
         let detail = inspect.detail();
         let running = is_running(&inspect);
+        if detail.log_rotates {
+            self.place.history.get_or_insert_default();
+        }
         match self.place.run {
             Some(run) if run.started == detail.started => {}
             Some(run) if run.started.is_some() => self.restarted(&id, run, &detail).await?,
@@ -559,7 +562,9 @@ impl Reader {
         {
             for (at, channel, _) in lines.iter() {
                 self.place.cursor.advance(at, channel);
-                self.place.history.push(at, channel);
+                if let Some(history) = &mut self.place.history {
+                    history.push(at, channel);
+                }
             }
             let source = self.source.clone();
             permit.send(FollowEvent::Lines {
@@ -679,10 +684,11 @@ impl Reader {
             self.announce(id, from_start).await;
             self.resumed(Trouble::Log).await;
             let mut sieve = self.sieve(extent, batch.len(), batch.bytes());
-            sieve.doubts = request.follow && end.is_none() && came >= FILE;
+            let rotates = self.place.history.is_some();
+            sieve.doubts = rotates && request.follow && end.is_none() && came >= FILE;
             for (at, channel, bytes) in batch.iter() {
                 assembly.push(at, channel, bytes, |at, channel, bytes| {
-                    sieve.take(&mut resume, &self.place.history, at, channel, bytes);
+                    sieve.take(&mut resume, self.place.history.as_ref(), at, channel, bytes);
                 });
                 if sieve.end.is_some() {
                     break;
@@ -698,7 +704,7 @@ impl Reader {
             let left = assembly.finish();
             let mut sieve = self.sieve(extent, left.len(), left.bytes());
             for (at, channel, bytes) in left.iter() {
-                sieve.take(&mut resume, &self.place.history, at, channel, bytes);
+                sieve.take(&mut resume, self.place.history.as_ref(), at, channel, bytes);
             }
             if let Some(end) = self.send(sieve).await {
                 return Ok(end);
@@ -764,8 +770,10 @@ impl Reader {
         }
         if let Some(permit) = permits.next() {
             self.place.cursor = sieve.cursor;
-            for (at, channel, _) in sieve.batch.iter() {
-                self.place.history.push(at, channel);
+            if let Some(history) = &mut self.place.history {
+                for (at, channel, _) in sieve.batch.iter() {
+                    history.push(at, channel);
+                }
             }
             permit.send(FollowEvent::Lines {
                 source: self.source.clone(),
@@ -793,7 +801,7 @@ impl Sieve {
     fn take(
         &mut self,
         resume: &mut Resume,
-        history: &History,
+        history: Option<&History>,
         at: Timestamp,
         channel: Channel,
         bytes: &[u8],
@@ -802,7 +810,9 @@ impl Sieve {
             return;
         }
         let mut verdict = resume.judge(at, channel);
-        if verdict == Verdict::New && self.was_read(history, at, channel) {
+        if verdict == Verdict::New
+            && history.is_some_and(|history| self.was_read(history, at, channel))
+        {
             *resume = Resume::repeated(&self.cursor);
             verdict = resume.judge(at, channel);
         }
