@@ -95,3 +95,61 @@ fn age(created: Timestamp, now: Timestamp) -> Option<String> {
         _ => format!("{} d", hours / 24),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::label::{Condition, Labels};
+    use crate::domain::plan::{ItemKind, SpareReason, Spared};
+    use crate::domain::selector::Selector;
+
+    #[test]
+    fn people_are_told_what_runs_and_what_is_left_to_others() {
+        let now = Timestamp::UNIX_EPOCH;
+        let item = Item {
+            kind: ItemKind::Container,
+            name: "engine".to_owned(),
+            id: "1".to_owned(),
+            created: Some(now),
+            labels: Labels::new(),
+            image: None,
+            state: Some("running".to_owned()),
+        };
+        let mut plan = TeardownPlan {
+            stack: "integration".into(),
+            claims: Selector::new(Condition::equals("a", "1"), []).into(),
+            spawner: None,
+            hook: None,
+            remove: vec![item.clone()],
+            spare: Vec::new(),
+        };
+        let text = |plan: &TeardownPlan| {
+            let mut out = Vec::new();
+            write_plan(&mut out, plan, Palette { colour: false }, now).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let removing = text(&plan);
+        assert!(
+            removing.contains("  warning  the container is running\n"),
+            "{removing}"
+        );
+        plan.remove.clear();
+        let nothing = text(&plan);
+        assert!(
+            nothing.contains("nothing matches: there is nothing"),
+            "{nothing}"
+        );
+        plan.spare.push(Spared {
+            item,
+            reason: SpareReason::InUseByOtherRun {
+                by: "other".to_owned(),
+            },
+        });
+        let others = text(&plan);
+        assert!(
+            others.contains("all is left to other runs: there is nothing"),
+            "{others}"
+        );
+        assert!(!others.contains("warning"), "{others}");
+    }
+}
