@@ -13,6 +13,7 @@ pub mod id;
 pub mod label;
 pub mod line;
 pub mod link;
+pub mod moment;
 pub mod plan;
 pub mod replay;
 pub mod run;

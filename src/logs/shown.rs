@@ -2,7 +2,8 @@
 //! through with some lines around it.
 
 use super::index::Index;
-use super::store::{Entry, LineId, Merged};
+use super::store::{Content, Entry, LineId, Merged, Weight};
+use crate::text::level::Level;
 
 /// Borrowed and free to make: made anew for each look.
 #[derive(Clone, Debug)]
@@ -49,6 +50,75 @@ impl<'a> Shown<'a> {
             None => self.merged.last(),
             Some(filter) => filter.previous(&self.merged, self.merged.last()?.behind()),
         }
+    }
+
+    pub fn at_or_after(&self, id: LineId) -> Option<LineId> {
+        match self.filter {
+            None => self.merged.forward(id).next().map(|entry| entry.id),
+            Some(filter) => filter.next(&self.merged, id),
+        }
+    }
+
+    pub fn at_or_before(&self, id: LineId) -> Option<LineId> {
+        let behind = id.behind();
+        match self.filter {
+            None => self.merged.backward(behind).next().map(|entry| entry.id),
+            Some(filter) => filter.previous(&self.merged, behind),
+        }
+    }
+
+    pub fn shows(&self, id: LineId) -> bool {
+        self.at_or_after(id) == Some(id)
+    }
+
+    /// The first line from `hit` on, or back, that `search` finds and that is shown. `hit` is one
+    /// that it finds.
+    pub fn hit_from(
+        &self,
+        search: &Index,
+        mut hit: Option<LineId>,
+        forward: bool,
+    ) -> Option<LineId> {
+        loop {
+            let found = hit?;
+            let shown = self.nearest(found, forward)?;
+            if shown == found {
+                return hit;
+            }
+            hit = match forward {
+                true => search.at_or_after(shown),
+                false => search.at_or_before(shown),
+            };
+        }
+    }
+
+    /// The next line behind `id`, or the one before it, that is shown and says itself that it is of
+    /// `level` or above.
+    pub fn next_of_level(&self, id: LineId, level: Level, forward: bool) -> Option<LineId> {
+        let mut from = id;
+        loop {
+            let found = self.merged.next_of_level(from, level, forward)?;
+            let shown = self.nearest(found, forward)?;
+            if shown == found || self.says(shown, level) {
+                return Some(shown);
+            }
+            from = shown;
+        }
+    }
+
+    fn nearest(&self, id: LineId, forward: bool) -> Option<LineId> {
+        match forward {
+            true => self.at_or_after(id),
+            false => self.at_or_before(id),
+        }
+    }
+
+    fn says(&self, id: LineId, level: Level) -> bool {
+        let content = self.merged.get(id).map(|entry| entry.content);
+        let Some(Content::Line { weight, .. }) = content else {
+            return false;
+        };
+        matches!(weight, Weight { level: Some(own), inherited: false } if own >= level)
     }
 
     /// From `id` on, with it.

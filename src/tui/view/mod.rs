@@ -8,6 +8,7 @@ mod header;
 pub(super) mod help;
 mod lines;
 mod replays;
+mod sought;
 pub(super) mod teardown;
 
 #[cfg(test)]
