@@ -326,6 +326,11 @@ impl Pager {
         } else {
             let wanted = count.saturating_add(usize::from(size.height));
             let below = self.below(&lines, first, wanted.saturating_add(1), columns);
+            let at_start = lines.first() == Some(first.line) && first.row == 0;
+            if self.filter.is_some() && at_start && below.len() <= usize::from(size.height) {
+                // Nothing can move, and the place among all lines is not given up for it.
+                return;
+            }
             if below.len() <= wanted {
                 self.follow();
                 return;

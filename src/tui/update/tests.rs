@@ -1,5 +1,7 @@
 //! Keys as text, and what they do.
 
+mod finding;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -201,7 +203,7 @@ fn without_a_harness_nothing_is_booted() {
 /// and nothing of it removes anything.
 #[test]
 fn every_command_in_every_context() {
-    let contexts: [(&str, Context); 11] = [
+    let contexts: [(&str, Context); 13] = [
         ("", Context::Containers),
         ("<tab>", Context::Replays),
         ("<tab><tab>", Context::Logs),
@@ -211,6 +213,8 @@ fn every_command_in_every_context() {
         ("ji", Context::Details),
         (":", Context::Palette),
         ("2/", Context::Search),
+        ("2&", Context::Search),
+        ("2@", Context::Search),
         ("T", Context::Teardown),
         ("uq", Context::Quit),
     ];
