@@ -53,7 +53,7 @@ mod tests {
             ("yesterday", None),
             ("25:00", None),
             ("-5m", None),
-            ("99999999h", None),
+            ("999999999h", None),
             ("", None),
         ] {
             let expected = expected.map(|text| text.parse().unwrap());

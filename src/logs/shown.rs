@@ -205,19 +205,27 @@ mod tests {
         /// Against the obvious model: look at every line and at those around it in its source.
         #[test]
         fn what_is_shown_is_what_passes_and_what_is_around_it(
-            lines in proptest::collection::vec((0usize..3, prop::bool::weighted(0.2)), 0..120),
+            lines in proptest::collection::vec(
+                (0usize..3, prop::bool::weighted(0.2), prop::bool::weighted(0.2)), 0..120),
             context in 0u64..4,
             filtered in any::<bool>(),
         ) {
             let names = ["a", "b", "c"].map(|name| SourceId(name.into()));
             let mut store = LogStore::default();
             let mut index = Index::new(Sieve { matcher: Matcher::new("hit"), ..Sieve::default() });
+            let mut search = Index::seeking(Matcher::new("ERROR").unwrap());
+            let mut sought = Vec::new();
             let mut all = Vec::new();
-            for (n, (source, hit)) in lines.iter().enumerate() {
+            for (n, (source, hit, error)) in lines.iter().enumerate() {
                 let at = Timestamp::from_nanosecond(n as i128 / 2).unwrap();
-                let text: &[u8] = if *hit { b"hit" } else { b"other" };
-                let id = store.push(&names[*source], at, Channel::Out, text).unwrap();
+                let word = if *hit { "hit" } else { "other" };
+                let text = if *error { format!("ERROR {word}") } else { word.to_owned() };
+                let id = store.push(&names[*source], at, Channel::Out, text.as_bytes()).unwrap();
                 index.offer(id, &store.get(id).unwrap().content);
+                search.offer(id, &store.get(id).unwrap().content);
+                if *error {
+                    sought.push(id);
+                }
                 all.push((id, *hit));
             }
             all.sort();
@@ -244,6 +252,13 @@ mod tests {
                 let mut backward: Vec<LineId> = shown.backward(*from).map(|e| e.id).collect();
                 backward.reverse();
                 prop_assert_eq!(&backward, &expected[..place]);
+                // What is found is walked among what is shown, whether by a search or by level.
+                let next = expected[place..].iter().find(|id| *id > from && sought.contains(id));
+                let before = expected[..place].iter().rfind(|id| sought.contains(id));
+                prop_assert_eq!(shown.hit_from(&search, search.after(*from), true), next.copied());
+                prop_assert_eq!(shown.hit_from(&search, search.before(*from), false), before.copied());
+                prop_assert_eq!(shown.next_of_level(*from, Level::Error, true), next.copied());
+                prop_assert_eq!(shown.next_of_level(*from, Level::Error, false), before.copied());
             }
             let back = shown.backward_from_end().count();
             prop_assert_eq!(back, expected.len());

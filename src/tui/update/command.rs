@@ -322,7 +322,12 @@ fn scroll(state: &mut State, amount: Amount) {
                 match amount {
                     Amount::Start => pane.to_top(store, size),
                     Amount::End => pane.follow(),
-                    Amount::Rows(_) | Amount::Pages(_) => pane.scroll(store, size, rows),
+                    Amount::Rows(_) | Amount::Pages(_) => {
+                        pane.scroll(store, size, rows);
+                        if rows < 0 && pane.misses_older(store, size) {
+                            state.notify("older lines are not held; g reads and filters them");
+                        }
+                    }
                 }
             }
         }

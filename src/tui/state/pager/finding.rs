@@ -121,6 +121,17 @@ impl Pager {
         seen.next().or(edge.map(|place| place.line))
     }
 
+    /// Whether the first line that passes the filter is on the screen, and lines before it are not
+    /// held: nobody knows which of them would pass.
+    pub fn misses_older(&self, store: &LogStore, size: Size) -> bool {
+        let lines = self.lines(store);
+        let first = self.window(store, size).first().map(|place| place.line);
+        self.filter.is_some()
+            && !self.is_at_top()
+            && lines.first() == first
+            && lines.merged().heads().next().is_some()
+    }
+
     /// The line that was gone to last other than by a search, or what is there in its place.
     pub fn gone_to(&self, store: &LogStore) -> Option<LineId> {
         self.lines(store).at_or_after(self.current?)

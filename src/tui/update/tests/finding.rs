@@ -447,6 +447,30 @@ fn a_time_before_what_is_held_is_read_first() {
 }
 
 #[test]
+fn a_filter_says_where_it_cannot_look_and_the_start_is_read_for_it() {
+    let mut state = connected(80, 24);
+    opened(&mut state, false);
+    printed(&mut state, 200);
+    press(&mut state, "2&line 19<enter>k");
+    assert!(screen(&state).contains("older lines are not held; g reads"));
+    let effects = all_effects(&mut state, "g");
+    assert!(
+        matches!(
+            pages(&effects)[..],
+            [PageRequest {
+                piece: Piece::Whole { .. },
+                ..
+            }]
+        ),
+        "{effects:?}"
+    );
+    // Who has all of it is told nothing.
+    let mut state = mixed(80, 24);
+    press(&mut state, "&line 19<enter>k");
+    assert!(state.notice.is_none());
+}
+
+#[test]
 fn outputs_are_filtered_and_walked_too() {
     let mut state = connected(120, 40);
     press(&mut state, "a");
