@@ -17,7 +17,7 @@ use crate::domain::container::Container;
 use crate::domain::exit::Exit;
 use crate::domain::line::{Line, Mark, SourceId};
 use crate::domain::link::Link;
-use crate::domain::replay::parse_duration;
+use crate::domain::moment::{MOMENT_HELP, parse_moment};
 use crate::domain::scope::Scope;
 use crate::engine::{Tail, list_any};
 use crate::logs::{
@@ -265,32 +265,9 @@ fn tail(text: &str) -> Result<Tail, Failure> {
         .map_err(|_| Failure::usage(format!("--tail {text}: write a number of lines, or all")))
 }
 
-/// `10m` ago, `12:03` today, or a date and time with or without an offset.
 fn since(text: &str) -> Result<Timestamp, Failure> {
-    let now = Zoned::now();
-    let point = if let Some(ago) = parse_duration(text) {
-        now.timestamp().checked_sub(ago).ok()
-    } else if let Ok(point) = text.parse::<Timestamp>() {
-        Some(point)
-    } else if let Ok(time) = text.parse::<jiff::civil::Time>() {
-        let today = now
-            .date()
-            .to_datetime(time)
-            .to_zoned(now.time_zone().clone());
-        today.ok().map(|zoned| zoned.timestamp())
-    } else if let Ok(local) = text.parse::<jiff::civil::DateTime>() {
-        local
-            .to_zoned(now.time_zone().clone())
-            .ok()
-            .map(|zoned| zoned.timestamp())
-    } else {
-        None
-    };
-    point.ok_or_else(|| {
-        Failure::usage(format!(
-            "--since {text}: write 10m, 12:03 or 2026-11-21T12:03:00Z"
-        ))
-    })
+    let point = parse_moment(text, &Zoned::now());
+    point.ok_or_else(|| Failure::usage(format!("--since {text}: {MOMENT_HELP}")))
 }
 
 /// The sources that are followed: all that were ever meant. One whose container has left the

@@ -14,6 +14,7 @@ pub mod id;
 pub mod label;
 pub mod line;
 pub mod link;
+pub mod moment;
 pub mod origins;
 pub mod plan;
 pub mod replay;

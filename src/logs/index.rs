@@ -251,6 +251,11 @@ impl Index {
             .min()
     }
 
+    pub fn at_or_after(&self, id: LineId) -> Option<LineId> {
+        self.of_sources(|hits| hits.get(hits.partition_point(|hit| *hit < id)))
+            .min()
+    }
+
     pub fn before(&self, id: LineId) -> Option<LineId> {
         self.of_sources(|hits| hits.get(hits.partition_point(|hit| *hit < id).checked_sub(1)?))
             .max()
@@ -340,6 +345,7 @@ mod tests {
         assert_eq!(index.before(ids[7]), Some(ids[6]));
         assert_eq!(index.before(ids[0]), None);
         assert_eq!(index.at_or_before(ids[7]), Some(ids[7]));
+        assert_eq!(index.at_or_after(ids[7]), Some(ids[7]));
     }
 
     #[test]

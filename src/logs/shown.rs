@@ -2,7 +2,8 @@
 //! through with some lines around it.
 
 use super::index::Index;
-use super::store::{Entry, LineId, Merged};
+use super::store::{Content, Entry, LineId, Merged, Weight};
+use crate::text::level::Level;
 
 /// Borrowed and free to make: made anew for each look.
 #[derive(Clone, Debug)]
@@ -49,6 +50,75 @@ impl<'a> Shown<'a> {
             None => self.merged.last(),
             Some(filter) => filter.previous(&self.merged, self.merged.last()?.behind()),
         }
+    }
+
+    pub fn at_or_after(&self, id: LineId) -> Option<LineId> {
+        match self.filter {
+            None => self.merged.forward(id).next().map(|entry| entry.id),
+            Some(filter) => filter.next(&self.merged, id),
+        }
+    }
+
+    pub fn at_or_before(&self, id: LineId) -> Option<LineId> {
+        let behind = id.behind();
+        match self.filter {
+            None => self.merged.backward(behind).next().map(|entry| entry.id),
+            Some(filter) => filter.previous(&self.merged, behind),
+        }
+    }
+
+    pub fn shows(&self, id: LineId) -> bool {
+        self.at_or_after(id) == Some(id)
+    }
+
+    /// The first line from `hit` on, or back, that `search` finds and that is shown. `hit` is one
+    /// that it finds.
+    pub fn hit_from(
+        &self,
+        search: &Index,
+        mut hit: Option<LineId>,
+        forward: bool,
+    ) -> Option<LineId> {
+        loop {
+            let found = hit?;
+            let shown = self.nearest(found, forward)?;
+            if shown == found {
+                return hit;
+            }
+            hit = match forward {
+                true => search.at_or_after(shown),
+                false => search.at_or_before(shown),
+            };
+        }
+    }
+
+    /// The next line behind `id`, or the one before it, that is shown and says itself that it is of
+    /// `level` or above.
+    pub fn next_of_level(&self, id: LineId, level: Level, forward: bool) -> Option<LineId> {
+        let mut from = id;
+        loop {
+            let found = self.merged.next_of_level(from, level, forward)?;
+            let shown = self.nearest(found, forward)?;
+            if shown == found || self.says(shown, level) {
+                return Some(shown);
+            }
+            from = shown;
+        }
+    }
+
+    fn nearest(&self, id: LineId, forward: bool) -> Option<LineId> {
+        match forward {
+            true => self.at_or_after(id),
+            false => self.at_or_before(id),
+        }
+    }
+
+    fn says(&self, id: LineId, level: Level) -> bool {
+        let content = self.merged.get(id).map(|entry| entry.content);
+        let Some(Content::Line { weight, .. }) = content else {
+            return false;
+        };
+        matches!(weight, Weight { level: Some(own), inherited: false } if own >= level)
     }
 
     /// From `id` on, with it.
@@ -135,19 +205,27 @@ mod tests {
         /// Against the obvious model: look at every line and at those around it in its source.
         #[test]
         fn what_is_shown_is_what_passes_and_what_is_around_it(
-            lines in proptest::collection::vec((0usize..3, prop::bool::weighted(0.2)), 0..120),
+            lines in proptest::collection::vec(
+                (0usize..3, prop::bool::weighted(0.2), prop::bool::weighted(0.2)), 0..120),
             context in 0u64..4,
             filtered in any::<bool>(),
         ) {
             let names = ["a", "b", "c"].map(|name| SourceId(name.into()));
             let mut store = LogStore::default();
             let mut index = Index::new(Sieve { matcher: Matcher::new("hit"), ..Sieve::default() });
+            let mut search = Index::seeking(Matcher::new("ERROR").unwrap());
+            let mut sought = Vec::new();
             let mut all = Vec::new();
-            for (n, (source, hit)) in lines.iter().enumerate() {
+            for (n, (source, hit, error)) in lines.iter().enumerate() {
                 let at = Timestamp::from_nanosecond(n as i128 / 2).unwrap();
-                let text: &[u8] = if *hit { b"hit" } else { b"other" };
-                let id = store.push(&names[*source], at, Channel::Out, text).unwrap();
+                let word = if *hit { "hit" } else { "other" };
+                let text = if *error { format!("ERROR {word}") } else { word.to_owned() };
+                let id = store.push(&names[*source], at, Channel::Out, text.as_bytes()).unwrap();
                 index.offer(id, &store.get(id).unwrap().content);
+                search.offer(id, &store.get(id).unwrap().content);
+                if *error {
+                    sought.push(id);
+                }
                 all.push((id, *hit));
             }
             all.sort();
@@ -174,6 +252,13 @@ mod tests {
                 let mut backward: Vec<LineId> = shown.backward(*from).map(|e| e.id).collect();
                 backward.reverse();
                 prop_assert_eq!(&backward, &expected[..place]);
+                // What is found is walked among what is shown, whether by a search or by level.
+                let next = expected[place..].iter().find(|id| *id > from && sought.contains(id));
+                let before = expected[..place].iter().rfind(|id| sought.contains(id));
+                prop_assert_eq!(shown.hit_from(&search, search.after(*from), true), next.copied());
+                prop_assert_eq!(shown.hit_from(&search, search.before(*from), false), before.copied());
+                prop_assert_eq!(shown.next_of_level(*from, Level::Error, true), next.copied());
+                prop_assert_eq!(shown.next_of_level(*from, Level::Error, false), before.copied());
             }
             let back = shown.backward_from_end().count();
             prop_assert_eq!(back, expected.len());

@@ -237,7 +237,7 @@ fn dialog_area(body: Rect, dialog: &Dialog, state: &State) -> Rect {
         Dialog::Help { .. } => (84, body.height),
         Dialog::Details { .. } => (100, body.height * 4 / 5),
         Dialog::Palette { .. } => (72, 16),
-        Dialog::Search { .. } => {
+        Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } => {
             return Rect {
                 y: body.bottom() - 1,
                 height: 1,

@@ -151,6 +151,17 @@ impl<'a> Merged<'a> {
         })
     }
 
+    /// Of each source that has lines missing at `id` which can be read again, the entry behind them.
+    pub fn gaps_at(&self, id: LineId) -> impl Iterator<Item = LineId> {
+        self.parts.iter().filter_map(move |(own, source)| {
+            let wanted = id.key_in(*own);
+            let place = source.seek(wanted);
+            source.gap(place).filter(|gap| !gap.lost)?;
+            let key = source.key(place).filter(|key| *key > wanted)?;
+            Some(LineId::new(key, *own))
+        })
+    }
+
     /// From the first entry on.
     pub fn forward_from_start(&self) -> Forward<'a> {
         self.forward_from(|_, _| Cursor::START)

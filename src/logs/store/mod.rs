@@ -250,14 +250,19 @@ impl LogStore {
         Some(LineId::new(key, source))
     }
 
-    /// Ends what [`Self::begin_fill`] began; `None` where it was cut off.
-    pub fn end_fill(&mut self, source: u32, end: Option<Filled>) {
-        if let Some(into) = self.sources.get_mut(source as usize) {
-            let before = into.bytes;
-            into.end_fill(end);
-            let grown = into.bytes - before;
-            self.grow(grown);
-        }
+    /// Ends what [`Self::begin_fill`] began; `None` where it was cut off. Returns the marks that
+    /// came back with the lines.
+    pub fn end_fill(&mut self, source: u32, end: Option<Filled>) -> Vec<LineId> {
+        let Some(into) = self.sources.get_mut(source as usize) else {
+            return Vec::new();
+        };
+        let before = into.bytes;
+        let back = into.end_fill(end);
+        let grown = into.bytes - before;
+        self.grow(grown);
+        back.into_iter()
+            .map(|key| LineId::new(key, source))
+            .collect()
     }
 
     pub fn is_filling(&self, source: u32) -> bool {

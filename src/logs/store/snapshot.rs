@@ -7,15 +7,18 @@ use super::LineId;
 use super::block::{Block, Content};
 use super::source::Source;
 
+/// A block, and which source it is of.
+type Part = (u32, Arc<Block>);
+
 /// Blocks of several sources, from the newest to the oldest: what is sought is more likely there.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    blocks: Vec<(u32, Arc<Block>)>,
+    blocks: Vec<Part>,
 }
 
 impl Snapshot {
     pub(super) fn new(parts: &[(u32, &Source)]) -> Self {
-        let mut blocks: Vec<(u32, Arc<Block>)> = parts
+        let mut blocks: Vec<Part> = parts
             .iter()
             .flat_map(|(own, source)| source.blocks().map(|block| (*own, Arc::clone(block))))
             .collect();
@@ -51,9 +54,7 @@ impl Snapshot {
 /// Two are the same only if they share the same blocks.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&(u32, Arc<Block>), &(u32, Arc<Block>))| {
-            a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1)
-        };
+        let same = |(a, b): (&Part, &Part)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1);
         self.blocks.len() == other.blocks.len() && self.blocks.iter().zip(&other.blocks).all(same)
     }
 }

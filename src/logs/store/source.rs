@@ -439,10 +439,10 @@ impl Source {
     }
 
     /// The piece is whole, or was cut off where `end` is `None`: then what is missing stays
-    /// missing.
-    pub(super) fn end_fill(&mut self, end: Option<Filled>) {
+    /// missing. Returns the marks that came back with its lines.
+    pub(super) fn end_fill(&mut self, end: Option<Filled>) -> Vec<Key> {
         let Some(fill) = self.fill.take() else {
-            return;
+            return Vec::new();
         };
         let target = self.seek(fill.before).slot;
         let end = end.unwrap_or(Filled {
@@ -489,20 +489,21 @@ impl Source {
         for slot in &mut self.slots {
             slot.filled = false;
         }
-        // The marks that stood between the lines come back with them.
-        if let Some(first) = fill.first {
-            let back: Vec<Key> = self
-                .kept
-                .range(first..fill.before)
-                .map(|(key, _)| *key)
-                .collect();
-            for key in back {
-                if let Some(mark) = self.kept.remove(&key) {
-                    let place = self.seek(key).slot.min(target);
-                    self.insert(place, key, Addition::Mark(mark));
-                }
+        let Some(first) = fill.first else {
+            return Vec::new();
+        };
+        let back: Vec<Key> = self
+            .kept
+            .range(first..fill.before)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &back {
+            if let Some(mark) = self.kept.remove(key) {
+                let place = self.seek(*key).slot.min(target);
+                self.insert(place, *key, Addition::Mark(mark));
             }
         }
+        back
     }
 
     pub(super) fn is_filling(&self) -> bool {

@@ -1,3 +1,5 @@
+//! Stores against simple models of them.
+
 use super::*;
 use proptest::prelude::*;
 use std::ops::ControlFlow;

@@ -5,7 +5,7 @@ use tui_input::Input;
 use super::Pane;
 use super::cursor::Cursor;
 use crate::domain::line::SourceId;
-use crate::logs::index::Index;
+use crate::logs::index::{Index, Sieve};
 use crate::tui::keymap::{COMMANDS, Context, Spec};
 
 #[derive(Clone, Debug)]
@@ -27,6 +27,16 @@ pub enum Dialog {
         /// What was searched before, for when this is given up.
         saved: Option<Box<Index>>,
     },
+    Filter {
+        pane: Pane,
+        input: Input,
+        /// What was let through before, for when this is given up.
+        saved: Box<Sieve>,
+    },
+    /// Asks for a moment to go to.
+    Time {
+        input: Input,
+    },
     /// The teardown itself is in the state: it goes on when the dialog is closed.
     Teardown,
     Quit,
@@ -38,7 +48,7 @@ impl Dialog {
             Self::Help { .. } => Context::Help,
             Self::Details { .. } => Context::Details,
             Self::Palette { .. } => Context::Palette,
-            Self::Search { .. } => Context::Search,
+            Self::Search { .. } | Self::Filter { .. } | Self::Time { .. } => Context::Search,
             Self::Teardown => Context::Teardown,
             Self::Quit => Context::Quit,
         }

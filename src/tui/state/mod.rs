@@ -1,5 +1,6 @@
 //! Everything that the dashboard knows. One task owns it.
 
+pub mod bookmarks;
 pub mod cursor;
 pub mod dialog;
 pub mod pager;

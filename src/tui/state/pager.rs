@@ -3,13 +3,15 @@
 //! A pane that does not follow is anchored to a line, not to a number of lines, so nothing moves
 //! when lines come, come late, are evicted or put back.
 
+mod finding;
+
 use ratatui::layout::Size;
 
+use super::bookmarks::Bookmarks;
 use crate::domain::line::SourceId;
 use crate::logs::index::Index;
 use crate::logs::shown::{Filter, Shown};
-use crate::logs::store::{Content, Dropped, Entry, LineId, LogStore};
-use crate::text::matcher::Matcher;
+use crate::logs::store::{Content, Entry, LineId, LogStore};
 use crate::text::sanitize::{StyledText, sanitize};
 use crate::text::width::{rows, width};
 
@@ -32,8 +34,13 @@ pub struct Pager {
     pub search: Option<Index>,
     /// Only what it finds is shown.
     pub filter: Option<Index>,
+    /// Takes the filter's place when something is known of it.
+    pub next_filter: Option<Index>,
     /// How many lines of the same source are shown around each line that passes the filter.
     pub context: u64,
+    pub bookmarks: Bookmarks,
+    /// Where one has gone last, other than by a search.
+    current: Option<LineId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,13 +97,15 @@ impl Stamps {
 /// Columns before the text of each line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gutter {
+    /// Of a bookmark, and of the line that was gone to.
+    pub sign: usize,
     pub stamp: usize,
     pub source: usize,
 }
 
 impl Gutter {
     pub fn width(self) -> usize {
-        self.stamp + self.source
+        self.sign + self.stamp + self.source
     }
 }
 
@@ -131,7 +140,7 @@ impl Pager {
         self.names = names;
         if self.sources != sources {
             self.sources = sources;
-            self.position = Position::Follow;
+            self.follow();
             self.column = 0;
             return true;
         }
@@ -157,35 +166,6 @@ impl Pager {
             context: self.context,
         });
         Shown::new(store.merged(&self.sources), filter)
-    }
-
-    /// The search's expression.
-    pub fn matcher(&self) -> Option<&Matcher> {
-        self.search.as_ref()?.sieve().matcher.as_ref()
-    }
-
-    /// What is found here: by the search, by the filter.
-    pub fn indexes(&mut self) -> impl Iterator<Item = &mut Index> {
-        self.search.iter_mut().chain(&mut self.filter)
-    }
-
-    /// Whether anything is.
-    pub fn is_sought(&self) -> bool {
-        self.search.is_some() || self.filter.is_some()
-    }
-
-    /// Looks at an entry that has just come, or come back.
-    pub fn offer(&mut self, source: &SourceId, id: LineId, content: &Content<'_>) {
-        if self.sources.contains(source) {
-            self.indexes().for_each(|index| index.offer(id, content));
-        }
-    }
-
-    /// Forgets what the store has dropped.
-    pub fn forget(&mut self, dropped: &[Dropped]) {
-        for index in self.indexes() {
-            dropped.iter().for_each(|dropped| index.forget(dropped));
-        }
     }
 
     /// The line that the pane is anchored to; `None` while it follows.
@@ -224,6 +204,7 @@ impl Pager {
     /// for the text goes without.
     pub fn gutter(&self, columns: usize) -> Gutter {
         let mut gutter = Gutter {
+            sign: if self.has_signs() { 2 } else { 0 },
             stamp: self.stamps.width(),
             source: 0,
         };
@@ -345,8 +326,13 @@ impl Pager {
         } else {
             let wanted = count.saturating_add(usize::from(size.height));
             let below = self.below(&lines, first, wanted.saturating_add(1), columns);
+            let at_start = lines.first() == Some(first.line) && first.row == 0;
+            if self.filter.is_some() && at_start && below.len() <= usize::from(size.height) {
+                // Nothing can move, and the place among all lines is not given up for it.
+                return;
+            }
             if below.len() <= wanted {
-                self.position = Position::Follow;
+                self.follow();
                 return;
             }
             below.get(count).copied().unwrap_or(first)
@@ -373,31 +359,38 @@ impl Pager {
     }
 
     /// Stays with this row at the top; where all lines fit on the screen there is nothing to
-    /// pause.
+    /// pause. A filter that lets so few through keeps the place among all lines.
     fn pause_at(&mut self, store: &LogStore, size: Size, top: Place) {
         let lines = self.lines(store);
-        let arrived = match self.position {
-            Position::Paused { arrived, .. } | Position::Top { arrived } => arrived,
-            Position::Follow => self.arrived(store),
-        };
+        let arrived = self.arrived_before(store);
         let height = usize::from(size.height);
         let all = lines.first().map(|line| Place { line, row: 0 });
         let columns = self.text_columns(size);
         let fits =
             all.is_some_and(|all| self.below(&lines, all, height + 1, columns).len() <= height);
-        self.position = if fits {
-            Position::Follow
-        } else {
-            Position::Paused { top, arrived }
-        };
+        if !fits {
+            self.position = Position::Paused { top, arrived };
+        } else if self.filter.is_none() {
+            self.position = Position::Follow;
+        }
+    }
+
+    /// How many lines had arrived when the pane was paused, if it were now.
+    fn arrived_before(&self, store: &LogStore) -> u64 {
+        match self.position {
+            Position::Paused { arrived, .. } | Position::Top { arrived } => arrived,
+            Position::Follow => self.arrived(store),
+        }
     }
 
     pub fn to_top(&mut self, store: &LogStore, size: Size) {
         if let Some(line) = self.lines(store).first() {
             self.pause_at(store, size, Place { line, row: 0 });
         }
-        // What is put in front of the first line is to be seen, too.
-        if let Position::Paused { arrived, .. } = self.position {
+        // What is put in front of the first line is to be seen, too. Of a filter nobody knows what
+        // it will let through.
+        if !self.is_following() || self.filter.is_some() {
+            let arrived = self.arrived_before(store);
             self.position = Position::Top { arrived };
         }
     }
@@ -413,6 +406,7 @@ impl Pager {
 
     pub fn follow(&mut self) {
         self.position = Position::Follow;
+        self.current = None;
     }
 
     /// Brings a line into sight, a third down the screen, and its first match from the side.
@@ -468,31 +462,6 @@ impl Pager {
         let furthest = widest.saturating_sub(self.text_columns(size));
         let limit = furthest.max(if by < 0 { self.column } else { 0 });
         self.column = self.column.saturating_add_signed(by).min(limit);
-    }
-
-    /// Goes to the next match, or the one before; from the end of the screen's lines if there was
-    /// none yet. Says whether there is one.
-    pub fn next_hit(&mut self, store: &LogStore, size: Size, forward: bool) -> bool {
-        let Some(search) = &self.search else {
-            return false;
-        };
-        let hit = match search.current {
-            Some(current) if forward => search.after(current).or_else(|| search.first()),
-            Some(current) => search.before(current).or_else(|| search.last()),
-            None => self.nearest_hit(search, store, size),
-        };
-        let Some(hit) = hit else { return false };
-        if let Some(search) = &mut self.search {
-            search.current = Some(hit);
-        }
-        self.reveal(store, size, hit);
-        true
-    }
-
-    /// The last match on the screen or before it, else the first one after it.
-    fn nearest_hit(&self, search: &Index, store: &LogStore, size: Size) -> Option<LineId> {
-        let bottom = self.window(store, size).last()?.line;
-        search.at_or_before(bottom).or_else(|| search.after(bottom))
     }
 
     /// The lines on the screen as text, each once.

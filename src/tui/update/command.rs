@@ -11,7 +11,7 @@ use crate::tui::state::tree::Row;
 use crate::tui::state::{Pane, Screen, State, cursor::Cursor};
 use ratatui::layout::Size;
 
-use super::{current_layout, dialogs, run};
+use super::{current_layout, dialogs, filter, places, run};
 
 /// Columns of one step sideways.
 const SIDEWAYS: isize = 8;
@@ -87,6 +87,15 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
             }
         }
         Command::Search => dialogs::open_search(state),
+        Command::Filter => filter::open(state),
+        Command::Level => filter::next_level(state, effects),
+        Command::Context => filter::next_context(state),
+        Command::NextError => places::next_error(state, true),
+        Command::PreviousError => places::next_error(state, false),
+        Command::Bookmark => places::toggle_bookmark(state),
+        Command::NextBookmark => places::next_bookmark(state, true, effects),
+        Command::PreviousBookmark => places::next_bookmark(state, false, effects),
+        Command::Time => places::ask_for_time(state),
         Command::NextHit => next_hit(state, true),
         Command::PreviousHit => next_hit(state, false),
         Command::Wrap => {
@@ -212,6 +221,9 @@ fn back(state: &mut State, effects: &mut Vec<Effect>) {
     {
         return;
     }
+    if filter::end(state, effects) {
+        return;
+    }
     if state.zoom {
         state.zoom = false;
         return;
@@ -294,7 +306,7 @@ fn scroll(state: &mut State, amount: Amount) {
                     teardown.top = teardown.top.saturating_add_signed(rows);
                 }
             }
-            Dialog::Search { .. } | Dialog::Quit => {}
+            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit => {}
         }
         return;
     }
@@ -310,7 +322,12 @@ fn scroll(state: &mut State, amount: Amount) {
                 match amount {
                     Amount::Start => pane.to_top(store, size),
                     Amount::End => pane.follow(),
-                    Amount::Rows(_) | Amount::Pages(_) => pane.scroll(store, size, rows),
+                    Amount::Rows(_) | Amount::Pages(_) => {
+                        pane.scroll(store, size, rows);
+                        if rows < 0 && pane.misses_older(store, size) {
+                            state.notify("older lines are not held; g reads and filters them");
+                        }
+                    }
                 }
             }
         }
@@ -339,7 +356,7 @@ fn next_hit(state: &mut State, forward: bool) {
     } else if !pane.next_hit(store, size, forward) {
         let done = pane.search.as_ref().is_some_and(Index::is_done);
         state.notify(if done {
-            "no line matches"
+            "no line that is shown matches"
         } else {
             "still searching"
         });

@@ -11,14 +11,14 @@ use crate::logs::index::Index;
 use crate::text::matcher::Matcher;
 use crate::text::sanitize::sanitize_plain;
 use crate::tui::effect::Effect;
-use crate::tui::keymap::Key;
+use crate::tui::keymap::{Context, Key};
 use crate::tui::layout::Layout;
 use crate::tui::state::dialog::{Dialog, offers};
 use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
 
-use super::{command, logs, run};
+use super::{command, filter, logs, places, run};
 
 /// Text that can be typed is bounded: a paste is not an essay.
 const TYPED: usize = 200;
@@ -74,13 +74,20 @@ fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>)
             let pane = *pane;
             set_search(state, pane, search, effects);
         }
+        Some(Dialog::Filter { pane, input, .. }) => {
+            let (pane, text) = (*pane, input.value().to_owned());
+            filter::by_text(state, pane, &text, effects);
+        }
         _ => {}
     }
 }
 
 fn input(state: &mut State) -> Option<&mut Input> {
     match state.dialog.as_mut()? {
-        Dialog::Palette { input, .. } | Dialog::Search { input, .. } => Some(input),
+        Dialog::Palette { input, .. }
+        | Dialog::Search { input, .. }
+        | Dialog::Filter { input, .. }
+        | Dialog::Time { input } => Some(input),
         Dialog::Teardown => match &mut state.teardown.as_mut()?.stage {
             Stage::Review { typed, .. } => Some(typed),
             _ => None,
@@ -96,18 +103,27 @@ fn set_search(state: &mut State, pane: Pane, search: Option<Index>, effects: &mu
         _ => &mut state.log_pane,
     };
     pager.search = search;
-    logs::look_again(state, pane, effects);
+    logs::look_for(
+        state,
+        pane,
+        |pager| pager.search.iter_mut().collect(),
+        effects,
+    );
 }
 
-pub(super) fn open_search(state: &mut State) {
-    // From a list it goes to the text beside it. If it did nothing, what is typed behind it would
-    // be commands.
-    let pane = match state.focus {
+/// From a list it goes to the text beside it. If it did nothing, what is typed behind it would be
+/// commands.
+pub(super) fn to_text(state: &mut State) -> Pane {
+    state.focus = match state.focus {
         Pane::Containers => Pane::Logs,
         Pane::Replays => Pane::Output,
         text => text,
     };
-    state.focus = pane;
+    state.focus
+}
+
+pub(super) fn open_search(state: &mut State) {
+    let pane = to_text(state);
     let Some((pager, ..)) = command::pager(state) else {
         return;
     };
@@ -126,6 +142,7 @@ pub(super) fn close(state: &mut State, effects: &mut Vec<Effect>) {
         Some(Dialog::Search { pane, saved, .. }) => {
             set_search(state, pane, saved.map(|search| *search), effects);
         }
+        Some(Dialog::Filter { pane, saved, .. }) => filter::set(state, pane, *saved, effects),
         Some(Dialog::Teardown) => {
             let goes_on = state
                 .teardown
@@ -172,6 +189,15 @@ pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
                     state.notify("no line matches yet");
                 }
             }
+        }
+        Some(Dialog::Filter { pane, input, .. }) => {
+            let (pane, text) = (*pane, input.value().to_owned());
+            state.dialog = None;
+            filter::confirm(state, pane, &text, effects);
+        }
+        Some(Dialog::Time { input }) => {
+            let text = input.value().to_owned();
+            places::go_to_time(state, &text, effects);
         }
         Some(Dialog::Teardown) => confirm_teardown(state, effects),
         _ => {}
@@ -381,7 +407,8 @@ pub(super) fn interrupt(state: &mut State, effects: &mut Vec<Effect>) {
         effects.push(Effect::Quit);
         return;
     }
-    if matches!(state.dialog, Some(Dialog::Search { .. })) {
+    let is_prompt = |dialog: &Dialog| dialog.context() == Context::Search;
+    if state.dialog.as_ref().is_some_and(is_prompt) {
         close(state, effects);
         state.interrupted = true;
     }
@@ -464,7 +491,10 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
             Some(teardown) => view::teardown::rows(state, teardown, columns).len(),
             None => 0,
         },
-        Some(Dialog::Search { .. } | Dialog::Quit) | None => return,
+        Some(
+            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit,
+        )
+        | None => return,
     };
     match &mut state.dialog {
         Some(Dialog::Help { top } | Dialog::Details { top, .. }) => {

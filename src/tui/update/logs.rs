@@ -87,26 +87,30 @@ fn look_at(state: &mut State) {
 
 /// Looks through everything that is held for what is sought in a pane.
 pub(super) fn look_again(state: &mut State, pane: Pane, effects: &mut Vec<Effect>) {
+    look_for(state, pane, |pager| pager.indexes().collect(), effects);
+}
+
+/// The same for some of what is sought.
+pub(super) fn look_for(
+    state: &mut State,
+    pane: Pane,
+    which: impl FnOnce(&mut Pager) -> Vec<&mut Index>,
+    effects: &mut Vec<Effect>,
+) {
     let (pager, store) = match pane {
         Pane::Output => (&mut state.output_pane, &state.outputs),
         _ => (&mut state.log_pane, &state.logs),
     };
     let snapshot = store.snapshot(pager.sources());
-    for index in pager.indexes() {
+    for index in which(pager) {
         state.tickets += 1;
         effects.push(Effect::Scan(index.begin(state.tickets, snapshot.clone())));
     }
 }
 
 pub(super) fn found(state: &mut State, found: &Found) {
-    for (pane, store) in [
-        (&mut state.log_pane, &state.logs),
-        (&mut state.output_pane, &state.outputs),
-    ] {
-        for index in pane.indexes() {
-            index.take(found, store);
-        }
-    }
+    state.log_pane.take(found, &state.logs);
+    state.output_pane.take(found, &state.outputs);
     if let Some(pane) = state.jump {
         jump(state, pane);
     }
@@ -125,6 +129,19 @@ fn jump(state: &mut State, pane: Pane) {
     } else if over {
         state.jump = None;
         state.notify("no line matches yet");
+    }
+}
+
+/// Ends the filling of a gap. What came back with its lines is offered, as they were.
+fn end_fill(state: &mut State, source: u32, end: Option<Filled>) {
+    let marks = state.logs.end_fill(source, end);
+    let Some(name) = state.logs.source_id(source).cloned() else {
+        return;
+    };
+    for id in marks {
+        if let Some(entry) = state.logs.get(id) {
+            state.log_pane.offer(&name, id, &entry.content);
+        }
     }
 }
 
@@ -170,14 +187,15 @@ pub(super) fn paged(
                 reached_start,
                 complete: reached_before,
             };
-            state.logs.end_fill(source, Some(end));
-            if page.lines == 0 {
+            let nothing_came = page.lines == 0;
+            end_fill(state, source, Some(end));
+            if nothing_came {
                 page_later(state, ticket);
             }
             state.pages.remove(&ticket);
         }
         Err(cause) => {
-            state.logs.end_fill(source, None);
+            end_fill(state, source, None);
             page_later(state, ticket);
             state.pages.remove(&ticket);
             let cause = sanitize_plain(&cause).into_owned();
@@ -196,7 +214,7 @@ fn page_later(state: &mut State, ticket: u64) {
 
 fn stop(state: &mut State, ticket: u64, effects: &mut Vec<Effect>) {
     if let Some(page) = state.pages.remove(&ticket) {
-        state.logs.end_fill(page.source, None);
+        end_fill(state, page.source, None);
         let until = state.now.saturating_add(PAUSE).unwrap_or(state.now);
         state.paged_later.insert(page.before, until);
         effects.push(Effect::StopPage(ticket));
@@ -256,7 +274,7 @@ fn missing(state: &State, layout: &Layout) -> Vec<(LineId, Piece, Filling)> {
                     Piece::Forward {
                         after: held.time(),
                         before: Some(id.time()),
-                        limit: LONG_PAGE,
+                        limit: LONG_PAGE.min(store.budget() / 4),
                     },
                     Filling::FromAbove,
                 ),
@@ -274,19 +292,50 @@ fn missing(state: &State, layout: &Layout) -> Vec<(LineId, Piece, Filling)> {
         .collect()
 }
 
-pub(super) fn ask(
+/// Asks for what is not held at a place that the user wants to see, instead of what else of those
+/// logs is being read. Says whether anything is read.
+pub(super) fn read_at(state: &mut State, place: LineId, effects: &mut Vec<Effect>) -> bool {
+    let missing = |state: &State| -> Vec<LineId> {
+        let merged = state.logs.merged(state.log_pane.sources());
+        merged.gaps_at(place).collect()
+    };
+    for before in missing(state) {
+        let of_source = |page: &Paging| page.source == before.source();
+        let others = state.pages.iter().filter(|(_, page)| of_source(page));
+        let others: Vec<u64> = others.map(|(ticket, _)| *ticket).collect();
+        for ticket in others {
+            stop(state, ticket, effects);
+        }
+    }
+    let mut reads = false;
+    for before in missing(state) {
+        state.paged_later.remove(&before);
+        let piece = Piece::Forward {
+            after: place.time(),
+            before: Some(before.time()),
+            limit: LONG_PAGE.min(state.logs.budget() / 4),
+        };
+        reads |= ask(state, before, piece, Filling::Apart, effects);
+    }
+    reads
+}
+
+/// Says whether it is asked for.
+fn ask(
     state: &mut State,
     before: LineId,
     piece: Piece,
     filling: Filling,
     effects: &mut Vec<Effect>,
-) {
+) -> bool {
     let source = before.source();
     let name = state.logs.source_id(source);
     let container = name.and_then(|name| state.opened.get(name)).cloned();
-    let Some(container) = container else { return };
+    let Some(container) = container else {
+        return false;
+    };
     if state.paged_later.contains_key(&before) || !state.logs.begin_fill(before, filling) {
-        return;
+        return false;
     }
     state.tickets += 1;
     let ticket = state.tickets;
@@ -295,7 +344,7 @@ pub(super) fn ask(
         Paging {
             source,
             before,
-            stops_when_full: !matches!(piece, Piece::Backward { .. }),
+            stops_when_full: matches!(piece, Piece::Whole { .. }),
             lines: 0,
         },
     );
@@ -304,4 +353,5 @@ pub(super) fn ask(
         container,
         piece,
     }));
+    true
 }

@@ -2,8 +2,10 @@
 
 mod command;
 mod dialogs;
+mod filter;
 mod logs;
 mod mouse;
+mod places;
 mod run;
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) fn on_mouse(state: &mut State, mouse: Mouse) {
                     teardown.top = teardown.top.saturating_add_signed(rows);
                 }
             }
-            Dialog::Search { .. } | Dialog::Quit => {}
+            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit => {}
         }
         return;
     }

@@ -188,6 +188,7 @@ fn leave_reason(state: &mut State, event: &RunEvent, result: &ReplayResult) {
 
 fn clear_output(state: &mut State, source: &SourceId) {
     state.outputs.clear(source);
+    state.output_pane.bookmarks.clear(source);
     forget(&mut state.outputs, &mut state.output_pane);
     if state.output_pane.sources().contains(source) {
         state.output_pane.follow();

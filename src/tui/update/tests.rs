@@ -1,5 +1,7 @@
 //! Keys as text, and what they do.
 
+mod finding;
+
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -234,7 +236,7 @@ fn a_harness_of_several_stacks_is_taken_down_by_the_name_of_them_all() {
 /// and nothing of it removes anything.
 #[test]
 fn every_command_in_every_context() {
-    let contexts: [(&str, Context); 11] = [
+    let contexts: [(&str, Context); 13] = [
         ("", Context::Containers),
         ("<tab>", Context::Replays),
         ("<tab><tab>", Context::Logs),
@@ -244,6 +246,8 @@ fn every_command_in_every_context() {
         ("ji", Context::Details),
         (":", Context::Palette),
         ("2/", Context::Search),
+        ("2&", Context::Search),
+        ("2@", Context::Search),
         ("T", Context::Teardown),
         ("uq", Context::Quit),
     ];

@@ -7,6 +7,7 @@ use tui_input::Input;
 use super::details::{self, LABEL};
 use super::draw::{Row, dialog, prose};
 use super::help::{self, HelpLine};
+use super::sought;
 use super::teardown;
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::width;
@@ -36,6 +37,11 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, frame: &mut Frame
             draw_palette(state, area, inner, input, cursor.at(), cursor.top(), frame);
         }
         Dialog::Search { pane, input, .. } => draw_search(state, area, *pane, input, frame),
+        Dialog::Filter { pane, input, .. } => draw_filter(state, area, *pane, input, frame),
+        Dialog::Time { input } => {
+            draw_input(state, area, 0, "@", input, frame);
+            beside(state, area, " 10m, 12:03, 2026-11-21T12:03:00Z ", frame);
+        }
         Dialog::Teardown => draw_teardown(state, area, inner, frame),
         Dialog::Quit => draw_quit(state, area, inner, frame),
     }
@@ -133,16 +139,36 @@ fn draw_search(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut
             1 => format!(" 1 line matches{literal} "),
             n => format!(" {n}{open} lines match{literal} "),
         };
-        let columns = u16::try_from(width(&text)).unwrap_or(0);
-        if columns + 20 < area.width {
-            let right = Rect {
-                x: area.right() - columns,
-                width: columns,
-                ..area
-            };
-            let style = state.setup.theme.style(Role::Muted);
-            Row::new(frame.buffer_mut(), right, 0).text(&text, style);
+        beside(state, area, &text, frame);
+    }
+}
+
+fn draw_filter(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut Frame<'_>) {
+    draw_input(state, area, 0, "&", input, frame);
+    let (pager, store) = match pane {
+        Pane::Output => (&state.output_pane, &state.outputs),
+        _ => (&state.log_pane, &state.logs),
+    };
+    match pager.filtering() {
+        Some(filter) => {
+            let passed = sought::passed(pager, filter, store);
+            beside(state, area, &format!(" {passed} lines pass "), frame);
         }
+        None => beside(state, area, " a leading ! shows the others ", frame),
+    }
+}
+
+/// Says something at the right of a prompt, where there is room for it.
+fn beside(state: &State, area: Rect, text: &str, frame: &mut Frame<'_>) {
+    let columns = u16::try_from(width(text)).unwrap_or(u16::MAX);
+    if columns.saturating_add(20) < area.width {
+        let right = Rect {
+            x: area.right() - columns,
+            width: columns,
+            ..area
+        };
+        let style = state.setup.theme.style(Role::Muted);
+        Row::new(frame.buffer_mut(), right, 0).text(text, style);
     }
 }
 

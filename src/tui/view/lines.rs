@@ -11,12 +11,13 @@ use ratatui::style::Style;
 use super::draw::{Row, Title, clock, pane, prose};
 use super::header::step_text;
 use super::replays::{verdict_role, verdict_words};
+use super::sought;
 use crate::domain::container::Container;
 use crate::domain::line::Mark;
 use crate::domain::run::Seconds;
 use crate::logs::store::{Content, Entry, Gap, LineId, LogStore};
 use crate::text::sanitize::{StyledText, sanitize_plain};
-use crate::text::width::{rows, truncate, window};
+use crate::text::width::{rows, window};
 use crate::tui::layout::PaneArea;
 use crate::tui::state::State;
 use crate::tui::state::pager::{Gutter, Pager, Place, Stamps, decode};
@@ -52,6 +53,9 @@ fn emptiness(state: &State) -> Option<Cow<'static, str>> {
     if !pager.lines(&state.logs).is_empty() {
         return None;
     }
+    if let Some(text) = sought::nothing_passes(pager) {
+        return Some(text.into());
+    }
     let mut containers = pager.sources().iter().map(|s| state.tree.container(s));
     let has_tty = |c: &Container| c.detail.as_ref().is_some_and(|detail| detail.tty);
     Some(if pager.sources().is_empty() {
@@ -75,7 +79,9 @@ pub(super) fn draw_output(state: &State, area: &PaneArea, focused: bool, buffer:
     let title = Title { name: &name, parts };
     pane(buffer, area, &title, focused, state.setup.theme);
     if pager.lines(&state.outputs).is_empty() {
-        say(state, &output_hint(state), area.inner, buffer);
+        let filtered = sought::nothing_passes(pager);
+        let text = filtered.unwrap_or_else(|| output_hint(state));
+        say(state, &text, area.inner, buffer);
     } else {
         draw_lines(state, pager, &state.outputs, area.inner, buffer);
     }
@@ -152,38 +158,34 @@ fn output_hint(state: &State) -> String {
     text
 }
 
-/// Following or paused, and what the search has found.
+fn place(pager: &Pager, store: &LogStore) -> (String, Role) {
+    if pager.is_following() {
+        return ("following".to_owned(), Role::Good);
+    }
+    let text = match pager.behind(store) {
+        0 => "paused".to_owned(),
+        1 => "paused, 1 new line".to_owned(),
+        new => format!("paused, {new} new lines"),
+    };
+    (text, Role::Warning)
+}
+
+/// Following or paused, and what is sought.
 fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
     let mut parts = Vec::new();
-    if pager.lines(store).is_empty() {
-        return parts;
+    if !pager.lines(store).is_empty() {
+        parts.push(place(pager, store));
     }
-    if pager.is_following() {
-        parts.push(("following".to_owned(), Role::Good));
-    } else {
-        let text = match pager.behind(store) {
-            0 => "paused".to_owned(),
-            1 => "paused, 1 new line".to_owned(),
-            new => format!("paused, {new} new lines"),
-        };
-        parts.push((text, Role::Warning));
-    }
-    if let Some(search) = &pager.search {
-        let matcher = search.sieve().matcher.as_ref();
-        let pattern = matcher.map_or("", |matcher| matcher.pattern());
-        let pattern = sanitize_plain(pattern).into_owned();
-        let pattern = truncate(&pattern, 20);
-        let literal = if matcher.is_some_and(|matcher| matcher.problem().is_some()) {
-            " (literal)"
-        } else {
-            ""
-        };
-        let open = if search.is_done() { "" } else { "…" };
-        let count = match search.current {
-            Some(current) => format!("{} of {}", search.number(current), search.count()),
-            None => search.count().to_string(),
-        };
-        parts.push((format!("/{pattern}{literal} {count}{open}"), Role::Strong));
+    let sought = [sought::filter(pager, store), sought::search(pager)];
+    parts.extend(
+        sought
+            .into_iter()
+            .flatten()
+            .map(|text| (text, Role::Strong)),
+    );
+    let bookmarks = pager.bookmarks.count(pager.sources());
+    if bookmarks > 0 {
+        parts.push((format!("◆ {bookmarks}"), Role::Busy));
     }
     if pager.column > 0 {
         parts.push((format!("→ {}", pager.column), Role::Muted));
@@ -202,6 +204,7 @@ fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
 
 fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffer: &mut Buffer) {
     let gutter = pager.gutter(usize::from(inner.width));
+    let gone_to = pager.gone_to(store);
     // The rows of a wrapped line follow each other; it is decoded once for all of them.
     let mut decoded: Option<(LineId, StyledText)> = None;
     for (index, place) in pager.window(store, inner.as_size()).iter().enumerate() {
@@ -217,6 +220,12 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
             }
             place.row -= 1;
         }
+        if gutter.sign > 0 {
+            match place.row {
+                0 => draw_sign(state, pager, &entry, gone_to, &mut row),
+                _ => drop(row.skip(gutter.sign)),
+            }
+        }
         match entry.content {
             Content::Mark(mark) => draw_mark(state, pager, &entry, mark, &mut row),
             Content::Line { bytes, .. } => {
@@ -230,6 +239,24 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
     }
 }
 
+/// What stands before a bookmark, and before the line that was gone to.
+fn draw_sign(
+    state: &State,
+    pager: &Pager,
+    entry: &Entry<'_>,
+    gone_to: Option<LineId>,
+    row: &mut Row<'_>,
+) {
+    let is_current = gone_to == Some(entry.id);
+    let (sign, role) = match pager.bookmarks.contains(entry.source, entry.id) {
+        true if is_current => ("◆", Role::Key),
+        true => ("◆", Role::Busy),
+        false if is_current => ("›", Role::Key),
+        false => ("", Role::Text),
+    };
+    row.cell(sign, 2, state.setup.theme.style(role));
+}
+
 fn draw_gutter(
     state: &State,
     pager: &Pager,
@@ -240,7 +267,7 @@ fn draw_gutter(
 ) {
     let theme = state.setup.theme;
     if continued {
-        row.skip(gutter.width());
+        row.skip(gutter.width() - gutter.sign);
         return;
     }
     if gutter.stamp > 0 {
@@ -382,11 +409,11 @@ fn draw_gap(state: &State, pager: &Pager, entry: &Entry<'_>, gap: Gap, row: &mut
 }
 
 /// With a comma after every three digits from the right.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -8,6 +8,7 @@ mod header;
 pub(super) mod help;
 mod lines;
 mod replays;
+mod sought;
 pub(super) mod teardown;
 
 #[cfg(test)]
@@ -89,6 +90,8 @@ fn footer(state: &State, area: Rect, frame: &mut Frame<'_>) {
 fn is_useful(state: &State, command: Command) -> bool {
     match command {
         Command::Stop => state.active.is_some(),
+        // It can be begun in a list, where other things matter more.
+        Command::Filter => matches!(state.focus, Pane::Logs | Pane::Output),
         Command::RunAll | Command::Run => !state.replays.list().is_empty(),
         Command::RerunFailed => !state.replays.failed().is_empty(),
         Command::Boot => state.setup.has_hooks && !state.harness_is_whole(),

@@ -14,7 +14,7 @@ use crate::domain::link::Link;
 use crate::domain::plan::{ItemOutcome, SpareReason, Spared};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::tui::fixtures::{
-    ago, busy, connected, event, fresh, info, now, plan, press, replays, screen, send,
+    ago, busy, connected, event, fresh, info, line, now, plan, press, replays, screen, send,
 };
 use crate::tui::layout::layout;
 use crate::tui::msg::Msg;
@@ -176,6 +176,25 @@ fn nothing_up(width: u16, height: u16) -> State {
     state
 }
 
+/// Warnings and errors with a line around them, one of them marked and the other gone to.
+fn filtered(width: u16, height: u16) -> State {
+    let mut state = busy(width, height);
+    let lines = (0..40)
+        .map(|n| {
+            let text = match n {
+                10 => "{\"level\":40,\"msg\":\"slow upstream\",\"ms\":1200}".to_owned(),
+                30 => "level=error msg=\"upstream refused\"".to_owned(),
+                31 => "  at connect (net.js:12)".to_owned(),
+                n => format!("INFO  tick {n}"),
+            };
+            line("tenant_cf-proxy_1", 100 - n, &text)
+        })
+        .collect();
+    send(&mut state, Msg::Logs(lines));
+    press(&mut state, "2LLL&stream<enter>C[m[");
+    state
+}
+
 fn plain(mut state: State) -> State {
     state.setup.theme = Theme::new(false);
     state
@@ -198,6 +217,11 @@ snapshots! {
     description_before_the_first_run_80x24: with_keys(connected(80, 24), "3");
     searching_80x24: with_keys(busy(80, 24), "2/retry");
     searched_80x24: with_keys(busy(80, 24), "2/provision<enter>n");
+    filtered_80x24: filtered(80, 24);
+    filtered_120x40: filtered(120, 40);
+    filtering_80x24: with_keys(busy(80, 24), "2&!info");
+    nothing_passes_80x24: with_keys(busy(80, 24), "2&no such thing<enter>");
+    going_to_a_time_80x24: with_keys(busy(80, 24), "2@12:0");
     help_80x24: with_keys(busy(80, 24), "?");
     help_40x10: with_keys(busy(40, 10), "?");
     palette_80x24: with_keys(busy(80, 24), ":re");
@@ -265,6 +289,8 @@ fn scenes() -> Vec<Make> {
         |w, h| with_keys(busy(w, h), ":x"),
         |w, h| with_keys(busy(w, h), "2/e"),
         |w, h| with_keys(busy(w, h), "2w"),
+        |w, h| with_keys(filtered(w, h), "w"),
+        |w, h| with_keys(filtered(w, h), "@"),
         |w, h| with_keys(busy(w, h), "i"),
         |w, h| with_keys(busy(w, h), "q"),
     ]
@@ -274,7 +300,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn no_size_panics(
-        scene in 0usize..16, width in 0u16..140, height in 0u16..50, later in 0u16..140,
+        scene in 0usize..18, width in 0u16..140, height in 0u16..50, later in 0u16..140,
         focus in 0usize..5, scroll in 0usize..4,
     ) {
         let mut state = scenes()[scene](width, height);
