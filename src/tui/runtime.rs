@@ -29,7 +29,8 @@ const BURST: usize = 64;
 pub(super) trait Front {
     /// The next key, click or paste. Nothing is lost if it is not waited for to the end.
     fn next(&mut self) -> impl Future<Output = Option<io::Result<Msg>>>;
-    fn ready(&mut self) -> Option<Msg>;
+    /// One that waits already.
+    fn ready(&mut self) -> impl Future<Output = Option<Msg>>;
     fn draw(&mut self, state: &State) -> io::Result<()>;
     fn redraw(&mut self) -> io::Result<()>;
     fn copy(&mut self, text: &str) -> io::Result<()>;
@@ -98,7 +99,7 @@ pub(super) async fn run(
                     None => desk.lose(None),
                 }
                 for _ in 0..BURST {
-                    let Some(key) = desk.front.ready() else { break };
+                    let Some(key) = desk.front.ready().await else { break };
                     desk.handle(key);
                 }
                 desk.draw();

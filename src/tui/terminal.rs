@@ -201,8 +201,8 @@ impl Front for Tty {
         self.input.as_mut()?.next().await
     }
 
-    fn ready(&mut self) -> Option<Msg> {
-        self.input.as_mut()?.ready()
+    async fn ready(&mut self) -> Option<Msg> {
+        self.input.as_mut()?.ready().await
     }
 
     fn draw(&mut self, state: &State) -> io::Result<()> {

@@ -46,7 +46,7 @@ impl Front for Screen {
         self.keys.recv().await.map(Ok)
     }
 
-    fn ready(&mut self) -> Option<Msg> {
+    async fn ready(&mut self) -> Option<Msg> {
         self.keys.try_recv().ok()
     }
 
