@@ -1,5 +1,6 @@
 //! What a store holds at one moment, shared and not copied.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -45,6 +46,19 @@ impl Snapshot {
                 return;
             }
         }
+    }
+
+    /// The entries of each source, in their order.
+    pub fn sources(&self) -> Vec<impl Iterator<Item = (LineId, Content<'_>)>> {
+        let mut blocks: BTreeMap<u32, Vec<&Block>> = BTreeMap::new();
+        for (own, block) in self.blocks.iter().rev() {
+            blocks.entry(*own).or_default().push(block);
+        }
+        let entries = |(own, blocks): (u32, Vec<_>)| {
+            let entries = blocks.into_iter().flat_map(Block::entries);
+            entries.map(move |(key, content)| (LineId::new(key, own), content))
+        };
+        blocks.into_iter().map(entries).collect()
     }
 }
 

@@ -5,7 +5,9 @@ use tui_input::Input;
 use super::Pane;
 use super::cursor::Cursor;
 use crate::domain::line::SourceId;
+use crate::logs::extract::Extract;
 use crate::logs::index::Index;
+use crate::logs::store::LineId;
 use crate::tui::keymap::{COMMANDS, Context, Spec};
 
 #[derive(Clone, Debug)]
@@ -27,6 +29,19 @@ pub enum Dialog {
         /// What was searched before, for when this is given up.
         saved: Option<Box<Index>>,
     },
+    /// All of one line.
+    Record {
+        pane: Pane,
+        line: LineId,
+        cursor: Cursor,
+    },
+    /// What a pane showed when it was asked, to go to a file.
+    Save {
+        input: Input,
+        extract: Box<Extract>,
+        /// The file that is there already, and may be written over.
+        exists: Option<String>,
+    },
     /// The teardown itself is in the state: it goes on when the dialog is closed.
     Teardown,
     Quit,
@@ -39,6 +54,8 @@ impl Dialog {
             Self::Details { .. } => Context::Details,
             Self::Palette { .. } => Context::Palette,
             Self::Search { .. } => Context::Search,
+            Self::Record { .. } => Context::Record,
+            Self::Save { .. } => Context::Save,
             Self::Teardown => Context::Teardown,
             Self::Quit => Context::Quit,
         }

@@ -18,7 +18,7 @@ use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
 
-use super::{command, logs, run};
+use super::{command, logs, run, take};
 
 /// Text that can be typed is bounded: a paste is not an essay.
 const TYPED: usize = 200;
@@ -69,6 +69,7 @@ fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>)
     }
     match &mut state.dialog {
         Some(Dialog::Palette { cursor, .. }) => cursor.go(0),
+        Some(Dialog::Save { exists, .. }) => *exists = None,
         Some(Dialog::Search { pane, input, .. }) => {
             let search = Matcher::new(input.value()).map(Index::seeking);
             let pane = *pane;
@@ -80,7 +81,9 @@ fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>)
 
 fn input(state: &mut State) -> Option<&mut Input> {
     match state.dialog.as_mut()? {
-        Dialog::Palette { input, .. } | Dialog::Search { input, .. } => Some(input),
+        Dialog::Palette { input, .. }
+        | Dialog::Search { input, .. }
+        | Dialog::Save { input, .. } => Some(input),
         Dialog::Teardown => match &mut state.teardown.as_mut()?.stage {
             Stage::Review { typed, .. } => Some(typed),
             _ => None,
@@ -173,6 +176,7 @@ pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
                 }
             }
         }
+        Some(Dialog::Save { .. }) => take::confirm_save(state, effects),
         Some(Dialog::Teardown) => confirm_teardown(state, effects),
         _ => {}
     }
@@ -452,13 +456,17 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
             Some(teardown) => view::teardown::rows(state, teardown, columns).len(),
             None => 0,
         },
-        Some(Dialog::Search { .. } | Dialog::Quit) | None => return,
+        Some(Dialog::Record { pane, line, .. }) => {
+            view::record::rows(state, *pane, *line, columns).len()
+        }
+        Some(Dialog::Search { .. } | Dialog::Save { .. } | Dialog::Quit) | None => return,
     };
     match &mut state.dialog {
         Some(Dialog::Help { top } | Dialog::Details { top, .. }) => {
             *top = (*top).min(lines.saturating_sub(height));
         }
         Some(Dialog::Palette { cursor, .. }) => cursor.settle(lines, height.saturating_sub(2)),
+        Some(Dialog::Record { cursor, .. }) => cursor.settle(lines, height),
         Some(Dialog::Teardown) => {
             if let Some(teardown) = &mut state.teardown {
                 let shown = height.saturating_sub(view::teardown::FIXED_ROWS);

@@ -7,6 +7,7 @@ mod draw;
 mod header;
 pub(super) mod help;
 mod lines;
+pub(super) mod record;
 mod replays;
 pub(super) mod teardown;
 
@@ -131,7 +132,12 @@ fn hints(state: &State, row: &mut Row<'_>) {
         .filter(|spec| is_useful(state, spec.command))
         .filter_map(|spec| Some((*spec.keys.first()?, spec.hint)))
         .collect();
-    if context.takes_text() || matches!(context, Context::Quit | Context::Help | Context::Details) {
+    if context.takes_text()
+        || matches!(
+            context,
+            Context::Quit | Context::Help | Context::Details | Context::Record
+        )
+    {
         rest.push(("esc", "back"));
     }
     for (key, hint) in rest {
