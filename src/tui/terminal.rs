@@ -283,11 +283,11 @@ impl Front for Tty {
         let pager = std::env::var("PAGER").ok();
         let pager = pager.filter(|pager| !pager.trim().is_empty());
         let pager = pager.unwrap_or_else(|| PAGER.to_owned());
-        // By the shell, as it may have arguments. It stays in our group: what the terminal sends
-        // by a key is for it, and Ctrl-Z stops both.
+        // By the shell, as it may have arguments, and instead of the shell, which a Ctrl-C would
+        // end. It stays in our group, so that Ctrl-Z stops both of us.
         let child = tokio::process::Command::new("sh")
             .arg("-c")
-            .arg(format!("{pager} \"$1\""))
+            .arg(format!("exec env {pager} \"$1\""))
             .arg("sh")
             .arg(&file.0)
             .kill_on_drop(true)

@@ -132,6 +132,16 @@ fn hints(state: &State, row: &mut Row<'_>) {
         .filter(|spec| is_useful(state, spec.command))
         .filter_map(|spec| Some((*spec.keys.first()?, spec.hint)))
         .collect();
+    let picked = state.pane_of(state.focus).0.picked.is_some();
+    if picked && matches!(context, Context::Logs | Context::Output) {
+        rest = vec![
+            ("enter", "all of it"),
+            ("v", "range"),
+            ("y", "copy"),
+            ("Y", "copy with times"),
+            ("esc", "back"),
+        ];
+    }
     if context.takes_text()
         || matches!(
             context,

@@ -67,18 +67,19 @@ pub(crate) fn rows(state: &State, pane: Pane, line: LineId, columns: usize) -> V
                 Channel::Err => "stderr",
             };
             facts.push(("channel", channel.to_owned(), Role::Text));
-            if let Some(level) = weight.level {
+            let shown = bytes.get(..SHOWN).unwrap_or(bytes);
+            match parse(shown) {
+                Some(line) => fields = line.expanded(),
+                None => text = Some(whole(shown, bytes.len() - shown.len())),
+            }
+            let own = fields.iter().any(|(path, _)| path == "level");
+            if let Some(level) = weight.level.filter(|_| !own) {
                 let of = if weight.inherited {
                     " (of the line that it belongs to)"
                 } else {
                     ""
                 };
                 facts.push(("level", format!("{level}{of}"), level_role(level)));
-            }
-            let shown = bytes.get(..SHOWN).unwrap_or(bytes);
-            match parse(shown) {
-                Some(line) => fields = line.expanded(),
-                None => text = Some(whole(shown, bytes.len() - shown.len())),
             }
         }
     }

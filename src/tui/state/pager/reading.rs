@@ -101,8 +101,8 @@ fn place_of(text: &str, level: Level) -> Option<Range<usize>> {
     Some(start..start + first.len_utf8())
 }
 
-/// The search looks at the bytes. Where what it found is not in the readable text, it is put
-/// behind that: a line that matches never looks as if it did not.
+/// The search looks at the bytes. Where what it found is not in the readable text, it stands
+/// in front of that: a line that matches never looks as if it did not.
 fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8]) {
     let text = &mut reading.styled.text;
     reading.hits = matcher.ranges(text).collect();
@@ -112,11 +112,10 @@ fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8]) {
     let raw = sanitize(bytes.get(..SHOWN).unwrap_or(bytes)).text;
     let found = matcher.ranges(&raw).next();
     let found = found.and_then(|range| raw.get(range)).unwrap_or("…");
-    text.push_str("  ⟨");
-    let start = text.len();
-    text.push_str(found);
-    reading.hits.push(start..text.len());
-    text.push('⟩');
+    let at = reading.level.as_ref().map_or(0, |_| WORD.min(text.len()));
+    text.insert_str(at, &format!("⟨{found}⟩ "));
+    let start = at + '⟨'.len_utf8();
+    reading.hits.push(start..start + found.len());
 }
 
 #[cfg(test)]
@@ -204,7 +203,7 @@ mod tests {
         assert_eq!(find("5432", JSON).0, ["5432"]);
         let (hits, text) = find("\"level\":\\d+", JSON);
         assert_eq!(hits, ["\"level\":50"]);
-        assert_eq!(text, "ERROR it broke  port=5432  ⟨\"level\":50⟩");
+        assert_eq!(text, "ERROR ⟨\"level\":50⟩ it broke  port=5432");
         assert_eq!(find("nothing", JSON).0, [""; 0]);
         assert_eq!(find("broke", "it broke").0, ["broke"]);
     }
