@@ -251,7 +251,6 @@ fn a_pager_gets_the_terminal_and_gives_it_back() {
     session.until_text("interrupted");
     session.press("q\n");
     session.until("the dashboard", vt100::Screen::alternate_screen);
-    session.until_text("? help");
     session.until_text("all is well");
     let left = std::fs::read_dir(project.path().join("temporary")).unwrap();
     assert_eq!(left.count(), 0);
