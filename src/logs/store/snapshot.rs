@@ -11,8 +11,11 @@ use super::source::Source;
 /// Blocks of several sources, from the newest to the oldest: what is sought is more likely there.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    blocks: Vec<(u32, Arc<Block>)>,
+    blocks: Vec<Owned>,
 }
+
+/// A block and the number of its source.
+type Owned = (u32, Arc<Block>);
 
 impl Snapshot {
     pub(super) fn new(parts: &[(u32, &Source)]) -> Self {
@@ -65,9 +68,7 @@ impl Snapshot {
 /// Two are the same only if they share the same blocks.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&(u32, Arc<Block>), &(u32, Arc<Block>))| {
-            a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1)
-        };
+        let same = |(a, b): (&Owned, &Owned)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1);
         self.blocks.len() == other.blocks.len() && self.blocks.iter().zip(&other.blocks).all(same)
     }
 }

@@ -101,8 +101,12 @@ pub(crate) fn rows(state: &State, pane: Pane, line: LineId, columns: usize) -> V
         let field = path.split('[').next().unwrap_or_default().to_owned();
         let is_chosen = chosen.is_some_and(|chosen| chosen.contains(&field)) && !fixed;
         let sign = if is_chosen { "✓ " } else { "  " };
-        let field = (!fixed).then_some(field);
-        table.add(&format!("{sign}{path}"), &value, Role::Text, field);
+        let role = match value.parse() {
+            Ok(level) if path == "level" => level_role(level),
+            _ => Role::Text,
+        };
+        let field = (!fixed).then_some(&*field);
+        table.add(&format!("{sign}{path}"), &value, role, field);
     }
     table.rows
 }
@@ -134,7 +138,7 @@ impl Table {
         }
     }
 
-    fn add(&mut self, label: &str, text: &str, role: Role, field: Option<String>) {
+    fn add(&mut self, label: &str, text: &str, role: Role, field: Option<&str>) {
         let columns = self.columns.saturating_sub(self.labels).max(1);
         let mut label = match label.starts_with([' ', '✓']) || label.is_empty() {
             true => label.to_owned(),
@@ -147,7 +151,7 @@ impl Table {
                     columns: self.labels,
                     text: line.get(row).unwrap_or_default().to_owned(),
                     role,
-                    field: field.clone(),
+                    field: field.map(str::to_owned),
                 });
             }
         }
