@@ -1,3 +1,5 @@
+//! Stores and what is read from them, against plain lists.
+
 use super::*;
 use proptest::prelude::*;
 use std::ops::ControlFlow;
