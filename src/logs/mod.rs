@@ -3,6 +3,7 @@
 
 pub mod cursor;
 mod dump;
+pub mod extract;
 mod follow;
 pub mod index;
 mod merge;

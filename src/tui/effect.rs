@@ -1,6 +1,7 @@
 //! What the dashboard wants done. It is data, so tests can look at it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::domain::id::ContainerId;
 use crate::domain::line::SourceId;
@@ -8,6 +9,7 @@ use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
 use crate::domain::scope::StackName;
 use crate::logs::Piece;
+use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,12 @@ pub enum Effect {
     Discover,
     /// Put text on the clipboard.
     Copy(String),
+    /// Put text into the file that stands in for the clipboard.
+    Keep(String),
+    /// Write lines down.
+    Take(Box<Extract>, Target),
+    /// Show a file to the user by `$PAGER`, and remove it then.
+    OpenPager(PathBuf),
     SetMouse(bool),
     Suspend,
     /// Draw everything anew.
@@ -44,6 +52,20 @@ pub enum Effect {
     /// Stop reading it.
     StopPage(u64),
     Quit,
+}
+
+/// Where lines are written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    File {
+        path: String,
+        /// Whatever is there.
+        replace: bool,
+    },
+    /// The file that stands in for the clipboard.
+    Clipboard,
+    /// A file for `$PAGER`.
+    Pager,
 }
 
 /// What can be run. Each boots the harness if it needs it, and leaves it up.

@@ -236,7 +236,9 @@ fn dialog_area(body: Rect, dialog: &Dialog, state: &State) -> Rect {
     let (width, height) = match dialog {
         Dialog::Help { .. } => (84, body.height),
         Dialog::Details { .. } => (100, body.height * 4 / 5),
+        Dialog::Record { .. } => (140, body.height * 4 / 5),
         Dialog::Palette { .. } => (72, 16),
+        Dialog::Save { .. } => (76, 7),
         Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } => {
             return Rect {
                 y: body.bottom() - 1,

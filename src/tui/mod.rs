@@ -6,6 +6,7 @@
 //! on the screen.
 
 pub mod effect;
+mod files;
 #[cfg(test)]
 mod fixtures;
 mod input;
@@ -100,6 +101,7 @@ fn setup(context: &Context, color: bool) -> Setup {
         has_hooks: config.harness.is_some(),
         zone: TimeZone::system(),
         theme: Theme::new(color),
+        no_clipboard: terminal::has_no_clipboard(|name| std::env::var(name).ok()),
         log_budget: usize::try_from(config.log_budget).unwrap_or(usize::MAX),
     }
 }
@@ -116,6 +118,10 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
         let context = context.clone();
         let received = stream::unfold(signal(kind)?, |mut signal| async move {
             signal.recv().await.map(|()| ((), signal))
+        });
+        let received = received.filter(move |()| {
+            let pagers = ask == Some(Signal::Interrupt) && terminal::is_lent();
+            std::future::ready(!pagers)
         });
         streams.push(
             received

@@ -1,10 +1,12 @@
 //! What the dashboard is told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use ratatui::layout::{Position, Size};
 
+use super::effect::Target;
 use super::keymap::Key;
 use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
@@ -51,10 +53,29 @@ pub enum Msg {
         /// Set where it ended without saying so itself.
         problem: Option<String>,
     },
+    /// How [`super::effect::Effect::Take`] or [`super::effect::Effect::Keep`] goes.
+    Taken(Target, Taken),
+    /// The pager has ended and the terminal is ours again; what it could not do.
+    PagerEnded(Result<(), String>),
     /// Something to show for a moment.
     Notice(String),
     /// The system wants an end: nobody can be asked.
     End,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// There is a file already; nothing was written.
+    Exists,
+    Begun,
+    /// In percent.
+    Progress(usize),
+    Done {
+        path: PathBuf,
+        lines: u64,
+    },
+    /// Why, to be said after what failed.
+    Failed(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
-use super::effect::{Effect, Job, PageRequest};
+use super::effect::{Effect, Job, PageRequest, Target};
+use super::files;
 use super::msg::Msg;
 use super::runtime::{Ask, Back};
 use crate::bootstrap::Context;
@@ -23,6 +24,7 @@ use crate::domain::run::{RunEvent, RunEventKind, Signal};
 use crate::domain::scope::{Asker, StackName};
 use crate::engine::{Backoff, Engine, Tail};
 use crate::harness::{Consent, Harness, Request, Session, Teardown};
+use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
 use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
@@ -142,6 +144,26 @@ impl Performer {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             });
+        });
+    }
+
+    fn take(&mut self, extract: Extract, target: Target) {
+        let messages = self.messages.clone();
+        self.tasks.spawn_blocking(move || {
+            files::take(&extract, &target, |event| {
+                match messages.blocking_send(Msg::Taken(target.clone(), event)) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
+        });
+    }
+
+    fn keep(&mut self, text: String) {
+        let messages = self.messages.clone();
+        self.tasks.spawn_blocking(move || {
+            let event = files::keep(&text);
+            let _ = messages.blocking_send(Msg::Taken(Target::Clipboard, event));
         });
     }
 
@@ -302,7 +324,10 @@ impl Back for Performer {
                     page.abort();
                 }
             }
+            Effect::Take(extract, target) => self.take(*extract, target),
+            Effect::Keep(text) => self.keep(text),
             Effect::Copy(_)
+            | Effect::OpenPager(_)
             | Effect::SetMouse(_)
             | Effect::Suspend
             | Effect::Redraw

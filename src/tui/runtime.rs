@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
 use ratatui::layout::Size;
@@ -35,6 +37,11 @@ pub(super) trait Front {
     fn redraw(&mut self) -> io::Result<()>;
     fn copy(&mut self, text: &str) -> io::Result<()>;
     fn set_mouse(&mut self, on: bool) -> io::Result<()>;
+    /// Gives the terminal to the user's pager, which shows the file; it is removed then. What is
+    /// returned ends with the pager, and says why there was none.
+    fn lend(&mut self, file: PathBuf) -> BoxFuture<'static, Result<(), String>>;
+    /// Takes the terminal back, and says which size it has now.
+    fn take_back(&mut self) -> io::Result<Size>;
     /// Returns when the user has come back, with the size that the terminal has then.
     fn suspend(&mut self) -> io::Result<Size>;
 }
@@ -77,6 +84,7 @@ pub(super) async fn run(
         quit: false,
         blind: false,
         broken: None,
+        pager: None,
     };
     let mut batch = Vec::with_capacity(TURN);
     let mut next_second = Instant::now() + to_next_second(clock());
@@ -92,7 +100,7 @@ pub(super) async fn run(
                 }
                 dirty = true;
             }
-            key = desk.front.next(), if !desk.blind => {
+            key = desk.front.next(), if desk.is_ours() => {
                 match key {
                     Some(Ok(key)) => desk.handle(key),
                     Some(Err(error)) => desk.lose(Some(error)),
@@ -106,10 +114,14 @@ pub(super) async fn run(
                 dirty = false;
                 next_frame = Instant::now() + FRAME;
             }
-            () = sleep_until(next_frame), if dirty && !desk.blind => {
+            () = sleep_until(next_frame), if dirty && desk.is_ours() => {
                 desk.draw();
                 dirty = false;
                 next_frame = Instant::now() + FRAME;
+            }
+            ended = pager_end(&mut desk.pager) => {
+                desk.take_back(ended);
+                dirty = true;
             }
             () = sleep_until(next_second) => {
                 let now = clock();
@@ -135,6 +147,8 @@ struct Desk<'a, F, B> {
     quit: bool,
     /// The terminal is of no use any more.
     blind: bool,
+    /// The terminal is lent until this ends. Everything but the screen goes on meanwhile.
+    pager: Option<BoxFuture<'static, Result<(), String>>>,
     /// Why that ends the dashboard, where nothing else did.
     broken: Option<io::Error>,
 }
@@ -148,6 +162,7 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
                 Effect::Copy(text) => self.show(|front, _| front.copy(&text)),
                 Effect::SetMouse(on) => self.show(|front, _| front.set_mouse(on)),
                 Effect::Suspend => self.suspend(),
+                Effect::OpenPager(file) => self.lend(file),
                 effect => self.back.perform(effect),
             }
         }
@@ -158,10 +173,34 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
     }
 
     fn show(&mut self, show: impl FnOnce(&mut F, &State) -> io::Result<()>) {
-        if !self.blind
+        if self.is_ours()
             && let Err(error) = show(self.front, self.state)
         {
             self.lose(Some(error));
+        }
+    }
+
+    /// Whether the terminal can be drawn on and read from.
+    fn is_ours(&self) -> bool {
+        !self.blind && self.pager.is_none()
+    }
+
+    fn lend(&mut self, file: PathBuf) {
+        if self.is_ours() {
+            self.pager = Some(self.front.lend(file));
+        } else {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    fn take_back(&mut self, ended: Result<(), String>) {
+        self.pager = None;
+        match self.front.take_back() {
+            Ok(size) => {
+                self.handle(Msg::Resize(size));
+                self.handle(Msg::PagerEnded(ended));
+            }
+            Err(error) => self.lose(Some(error)),
         }
     }
 
@@ -184,6 +223,16 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
             self.broken = error;
             self.handle(Msg::End);
         }
+    }
+}
+
+/// Never ends where there is none.
+async fn pager_end(
+    pager: &mut Option<BoxFuture<'static, Result<(), String>>>,
+) -> Result<(), String> {
+    match pager {
+        Some(pager) => pager.await,
+        None => std::future::pending().await,
     }
 }
 

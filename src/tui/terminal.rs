@@ -1,6 +1,7 @@
 //! The real terminal: taken over, drawn on, and given back whatever happens.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::ThreadId;
@@ -13,6 +14,8 @@ use crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{cursor, queue};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect, Size};
@@ -26,6 +29,27 @@ use super::view::view;
 
 /// Whether the terminal is ours at this moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a pager has it.
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the terminal is lent to a pager, so that Ctrl-C on it means the pager.
+pub(super) fn is_lent() -> bool {
+    LENT.load(Ordering::SeqCst)
+}
+
+/// Whether the terminal, by its environment, does nothing with OSC 52, or may do nothing: a
+/// multiplexer drops it unless it is told to pass it on.
+pub(super) fn has_no_clipboard(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let term = variable("TERM").unwrap_or_default();
+    let vte = variable("VTE_VERSION").and_then(|version| version.parse::<u32>().ok());
+    is_set("TMUX")
+        || is_set("STY")
+        || vte.is_some_and(|version| version < 7600)
+        || variable("TERM_PROGRAM").is_some_and(|program| program == "Apple_Terminal")
+        || ["linux", "dumb", "vt100", "vt220"].contains(&&*term)
+}
 
 /// The thread that draws. A panic elsewhere does not end the dashboard.
 static DRAWING: Mutex<Option<ThreadId>> = Mutex::new(None);
@@ -237,16 +261,75 @@ impl Front for Tty {
 
     /// Reading must stop before the shell gets the terminal, or it would miss keys.
     fn suspend(&mut self) -> io::Result<Size> {
+        let stop = || {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
+        };
+        if is_lent() {
+            // The pager, which stops with us, has given it back itself.
+            stop()?;
+            return Ok(self.size());
+        }
         self.close();
-        let stopped =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        let stopped = stop();
+        let size = self.enter_again()?;
+        stopped?;
+        Ok(size)
+    }
+
+    fn lend(&mut self, file: PathBuf) -> BoxFuture<'static, Result<(), String>> {
+        self.close();
+        LENT.store(true, Ordering::SeqCst);
+        let file = Temporary(file);
+        let pager = std::env::var("PAGER").ok();
+        let pager = pager.filter(|pager| !pager.trim().is_empty());
+        let pager = pager.unwrap_or_else(|| PAGER.to_owned());
+        // By the shell, as it may have arguments, and instead of the shell, which a Ctrl-C would
+        // end. It stays in our group, so that Ctrl-Z stops both of us.
+        let child = tokio::process::Command::new("sh")
+            .arg("-c")
+            .arg(format!("exec env {pager} \"$1\""))
+            .arg("sh")
+            .arg(&file.0)
+            .kill_on_drop(true)
+            .spawn();
+        async move {
+            let _file = file;
+            let failed = |error: io::Error| format!("the pager cannot be run: {error}");
+            let status = child.map_err(failed)?.wait().await.map_err(failed)?;
+            match status.code() {
+                Some(126 | 127) => Err(format!("there is no pager {pager}; set PAGER to one")),
+                _ => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
+    fn take_back(&mut self) -> io::Result<Size> {
+        LENT.store(false, Ordering::SeqCst);
+        self.enter_again()
+    }
+}
+
+/// What is used where `PAGER` is not set.
+const PAGER: &str = "less -R";
+
+/// A file that goes when nobody needs it.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Tty {
+    fn enter_again(&mut self) -> io::Result<Size> {
         self.guard = Some(Guard::take()?);
         self.input = Some(Input::new());
         if !self.mouse {
             Self::send(DisableMouseCapture)?;
         }
         self.redraw()?;
-        stopped?;
         Ok(self.size())
     }
 }
@@ -300,6 +383,26 @@ mod tests {
             vt100::MouseProtocolMode::None
         );
         assert_eq!(parser.screen().contents().trim(), "before");
+    }
+
+    #[test]
+    fn a_terminal_that_may_drop_a_copy_is_known() {
+        let of = |set: &[(&str, &str)]| {
+            has_no_clipboard(|name| {
+                let found = set.iter().find(|(other, _)| *other == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(!of(&[("TERM", "xterm-256color")]));
+        assert!(!of(&[
+            ("TERM", "xterm-kitty"),
+            ("TMUX", ""),
+            ("VTE_VERSION", "7802")
+        ]));
+        assert!(of(&[("TERM", "linux")]));
+        assert!(of(&[("TERM", "tmux-256color"), ("TMUX", "/tmp/tmux")]));
+        assert!(of(&[("TERM", "xterm"), ("VTE_VERSION", "6800")]));
+        assert!(of(&[("TERM", "xterm"), ("TERM_PROGRAM", "Apple_Terminal")]));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Role {
     /// The row under the cursor, in the focused pane and in another one.
     Cursor,
     IdleCursor,
+    /// A line of a picked range.
+    Picked,
     Good,
     Bad,
     Warning,
@@ -63,6 +65,8 @@ impl Theme {
             // Of one colour, whatever the row's parts have.
             Role::Cursor => return Style::reset().add_modifier(Modifier::REVERSED),
             Role::IdleCursor => (None, Modifier::BOLD),
+            Role::Picked if self.color => return Style::reset().fg(Color::White).bg(Color::Blue),
+            Role::Picked => return Style::reset().add_modifier(Modifier::UNDERLINED),
             Role::Good => (Some(Color::Green), Modifier::empty()),
             Role::Bad => (Some(Color::Red), Modifier::BOLD),
             Role::Warning => (Some(Color::Yellow), Modifier::empty()),
@@ -163,6 +167,7 @@ mod tests {
             Role::FocusedTitle,
             Role::Cursor,
             Role::IdleCursor,
+            Role::Picked,
             Role::Good,
             Role::Bad,
             Role::Warning,

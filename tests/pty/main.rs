@@ -42,6 +42,15 @@ fn script(directory: &Path, name: &str, body: &str) {
 }
 
 fn dashboard(directory: &Path, columns: u16, rows: u16) -> Session {
+    dashboard_with(directory, columns, rows, &[])
+}
+
+fn dashboard_with(
+    directory: &Path,
+    columns: u16,
+    rows: u16,
+    variables: &[(&str, &str)],
+) -> Session {
     let mut command = CommandBuilder::new(BINARY);
     command.cwd(directory);
     command.args(["--host", "unix:///nowhere/engine.sock"]);
@@ -51,6 +60,9 @@ fn dashboard(directory: &Path, columns: u16, rows: u16) -> Session {
     command.env("XDG_STATE_HOME", directory.join("state"));
     command.env_remove("NO_COLOR");
     command.env_remove("CI");
+    for (name, value) in variables {
+        command.env(name, value);
+    }
     Session::start(command, columns, rows)
 }
 
@@ -198,6 +210,85 @@ fn ctrl_z_goes_to_the_shell_and_comes_back() {
     session.press("q");
     assert_eq!(session.end().exit_code(), 0);
     assert!(session.is_given_back());
+}
+
+/// A dashboard that shows the output of a replay that has run.
+fn with_output(directory: &Path, pager: &str) -> Session {
+    let temporary = directory.join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let temporary = temporary.to_str().unwrap();
+    let variables = [("PAGER", pager), ("TMPDIR", temporary)];
+    let mut session = dashboard_with(directory, 100, 30, &variables);
+    session.until_text("lost, retry in");
+    session.press("3");
+    session.until_text("This one is bad.");
+    session.press("j");
+    session.until_text("This one is good.");
+    session.press("r");
+    session.until_text("all is well");
+    session.until_text("✔ passed");
+    session.press("\r");
+    session
+}
+
+#[test]
+fn a_pager_gets_the_terminal_and_gives_it_back() {
+    let project = project();
+    script(
+        project.path(),
+        "../pager",
+        "trap 'echo interrupted' INT
+         echo \"$1 says: $(cat \"$2\")\"
+         until [ \"$key\" = q ]; do read key; done",
+    );
+    let pager = format!("{} MYPAGER", project.path().join("pager.sh").display());
+    let mut session = with_output(project.path(), &pager);
+    session.press("|");
+    session.until_text("MYPAGER says: all is well");
+    assert!(session.is_given_back());
+    // It is for the pager.
+    session.press("\x03");
+    session.until_text("interrupted");
+    session.press("q\n");
+    session.until("the dashboard", vt100::Screen::alternate_screen);
+    session.until_text("all is well");
+    let left = std::fs::read_dir(project.path().join("temporary")).unwrap();
+    assert_eq!(left.count(), 0);
+    session.press("?");
+    session.until_text("Help: Output");
+    session.press("\x1b");
+    session.until("no help", |screen| !screen.contents().contains("Help:"));
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 0);
+    assert!(session.is_given_back());
+}
+
+#[test]
+fn a_pager_that_is_not_there_is_named() {
+    let project = project();
+    let mut session = with_output(project.path(), "no-such-pager -x");
+    session.press("|");
+    session.until_text("there is no pager no-such-pager -x");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 0);
+}
+
+#[test]
+fn an_output_is_saved_and_nothing_is_written_over_unasked() {
+    let project = project();
+    let path = project.path().join("mine.log");
+    std::fs::write(&path, "mine").unwrap();
+    let mut session = with_output(project.path(), "true");
+    session.press("S");
+    session.until_text("enter saves");
+    session.press("\x15mine.log\r");
+    session.until_text("enter writes over it");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    session.press("\r");
+    session.until_text("1 line saved to mine.log");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "all is well\n");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 0);
 }
 
 #[test]

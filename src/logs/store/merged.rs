@@ -207,7 +207,8 @@ impl<'a> Merged<'a> {
         (entry.id == id).then_some(entry)
     }
 
-    pub(in crate::logs) fn sources(&self) -> impl Iterator<Item = u32> {
+    /// The store's numbers of the sources.
+    pub fn sources(&self) -> impl Iterator<Item = u32> {
         self.parts.iter().map(|(own, _)| *own)
     }
 

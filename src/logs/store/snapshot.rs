@@ -1,5 +1,6 @@
 //! What a store holds at one moment, shared and not copied.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -7,18 +8,18 @@ use super::LineId;
 use super::block::{Block, Content};
 use super::source::Source;
 
-/// A block, and which source it is of.
-type Part = (u32, Arc<Block>);
-
 /// Blocks of several sources, from the newest to the oldest: what is sought is more likely there.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    blocks: Vec<Part>,
+    blocks: Vec<Owned>,
 }
+
+/// A block and the number of its source.
+type Owned = (u32, Arc<Block>);
 
 impl Snapshot {
     pub(super) fn new(parts: &[(u32, &Source)]) -> Self {
-        let mut blocks: Vec<Part> = parts
+        let mut blocks: Vec<Owned> = parts
             .iter()
             .flat_map(|(own, source)| source.blocks().map(|block| (*own, Arc::clone(block))))
             .collect();
@@ -49,12 +50,25 @@ impl Snapshot {
             }
         }
     }
+
+    /// The entries of each source, in their order.
+    pub fn sources(&self) -> Vec<impl Iterator<Item = (LineId, Content<'_>)>> {
+        let mut blocks: BTreeMap<u32, Vec<&Block>> = BTreeMap::new();
+        for (own, block) in self.blocks.iter().rev() {
+            blocks.entry(*own).or_default().push(block);
+        }
+        let entries = |(own, blocks): (u32, Vec<_>)| {
+            let entries = blocks.into_iter().flat_map(Block::entries);
+            entries.map(move |(key, content)| (LineId::new(key, own), content))
+        };
+        blocks.into_iter().map(entries).collect()
+    }
 }
 
 /// Two are the same only if they share the same blocks.
 impl PartialEq for Snapshot {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Part, &Part)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1);
+        let same = |(a, b): (&Owned, &Owned)| a.0 == b.0 && Arc::ptr_eq(&a.1, &b.1);
         self.blocks.len() == other.blocks.len() && self.blocks.iter().zip(&other.blocks).all(same)
     }
 }

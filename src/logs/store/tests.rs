@@ -1,4 +1,4 @@
-//! Stores against simple models of them.
+//! Stores and what is read from them, against plain lists.
 
 use super::*;
 use proptest::prelude::*;

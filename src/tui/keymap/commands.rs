@@ -1,8 +1,8 @@
 //! The table itself.
 
 use super::Context::{
-    self, Containers, Details, Diagnostics, Help, Logs, Output, Palette, Quit, Replays, Search,
-    Teardown,
+    self, Containers, Details, Diagnostics, Help, Logs, Output, Palette, Quit, Record, Replays,
+    Save, Search, Teardown,
 };
 use super::Key;
 
@@ -37,6 +37,15 @@ pub enum Command {
     Mark,
     Details,
     Copy,
+    CopyFull,
+    Pick,
+    Inspect,
+    Raw,
+    Save,
+    OpenPager,
+    ChooseField,
+    NextRecord,
+    PreviousRecord,
     Follow,
     Search,
     NextHit,
@@ -89,9 +98,9 @@ const EVERYWHERE: &[Context] = &Context::ALL;
 const PANES: &[Context] = &[Containers, Replays, Logs, Output, Diagnostics];
 const LISTS: &[Context] = &[Containers, Replays];
 const TEXTS: &[Context] = &[Logs, Output];
-const SCROLLED: &[Context] = &[Containers, Replays, Logs, Output, Help, Details];
+const SCROLLED: &[Context] = &[Containers, Replays, Logs, Output, Help, Details, Record];
 const ROLLED: &[Context] = &[
-    Containers, Replays, Logs, Output, Help, Details, Palette, Teardown,
+    Containers, Replays, Logs, Output, Help, Details, Record, Palette, Teardown,
 ];
 
 const fn entry(
@@ -194,6 +203,70 @@ pub const COMMANDS: &[Spec] = &[
         TEXTS,
         "times",
         "Show no timestamps, times, or full timestamps.",
+    ),
+    entry(
+        Command::Pick,
+        "pick",
+        &["v"],
+        TEXTS,
+        "pick",
+        "Pick a line; a second time begins a range there.",
+    ),
+    entry(
+        Command::Inspect,
+        "inspect",
+        &["enter"],
+        TEXTS,
+        "",
+        "Show all of the picked line with its fields; where none is picked, pick one.",
+    ),
+    entry(
+        Command::Raw,
+        "raw",
+        &["J"],
+        TEXTS,
+        "",
+        "Show JSON and logfmt as it was logged, or readable again.",
+    ),
+    entry(
+        Command::Save,
+        "save",
+        &["S"],
+        TEXTS,
+        "",
+        "Save what the pane holds, or what its filter lets through, to a file.",
+    ),
+    entry(
+        Command::OpenPager,
+        "pager",
+        &["|"],
+        TEXTS,
+        "",
+        "Open what the pane holds, or what its filter lets through, in $PAGER.",
+    ),
+    entry(
+        Command::ChooseField,
+        "choose-field",
+        &["space"],
+        &[Record],
+        "choose field",
+        "Show the field in the readable lines of this source, and only those that are chosen.",
+    ),
+    entry(
+        Command::NextRecord,
+        "next-line",
+        &["n"],
+        &[Record],
+        "next",
+        "Go to the next line.",
+    ),
+    entry(
+        Command::PreviousRecord,
+        "previous-line",
+        &["p"],
+        &[Record],
+        "previous",
+        "Go to the line before.",
     ),
     entry(
         Command::NextHit,
@@ -321,9 +394,17 @@ pub const COMMANDS: &[Spec] = &[
         Command::Copy,
         "copy",
         &["y"],
-        &[Containers, Replays, Logs, Output],
+        &[Containers, Replays, Logs, Output, Record],
         "copy",
-        "Copy the row's name, the command that runs the replay, or the lines on the screen.",
+        "Copy the row's name, the command that runs the replay, or the picked lines, else those on the screen.",
+    ),
+    entry(
+        Command::CopyFull,
+        "copy-full",
+        &["Y"],
+        &[Containers, Logs, Output],
+        "",
+        "Copy the container's full id, or the lines with their times and sources.",
     ),
     entry(
         Command::Reload,
@@ -501,7 +582,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Confirm,
         "confirm",
         &["enter"],
-        &[Palette, Search, Teardown],
+        &[Palette, Search, Save, Teardown],
         "confirm",
         "Do it.",
     ),
@@ -527,7 +608,7 @@ pub const COMMANDS: &[Spec] = &[
         &["esc"],
         EVERYWHERE,
         "",
-        "Go back: close what is open, end the search, then the filter, drop the marks, leave the zoom.",
+        "Go back: close what is open, pick no lines, end the search, then the filter, drop the marks, leave the zoom.",
     ),
     entry(
         Command::Redraw,

@@ -19,12 +19,14 @@ pub enum Context {
     Details,
     Palette,
     Search,
+    Record,
+    Save,
     Teardown,
     Quit,
 }
 
 impl Context {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Containers,
         Self::Replays,
         Self::Logs,
@@ -34,6 +36,8 @@ impl Context {
         Self::Details,
         Self::Palette,
         Self::Search,
+        Self::Record,
+        Self::Save,
         Self::Teardown,
         Self::Quit,
     ];
@@ -49,6 +53,8 @@ impl Context {
             Self::Details => "Details",
             Self::Palette => "Commands",
             Self::Search => "Search",
+            Self::Record => "Line",
+            Self::Save => "Save",
             Self::Teardown => "Teardown",
             Self::Quit => "Quit",
         }
@@ -56,7 +62,10 @@ impl Context {
 
     /// Whether printable keys are text here.
     pub fn takes_text(self) -> bool {
-        matches!(self, Self::Palette | Self::Search | Self::Teardown)
+        matches!(
+            self,
+            Self::Palette | Self::Search | Self::Save | Self::Teardown
+        )
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, stream};
 use ratatui::layout::Size;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -20,9 +22,9 @@ use crate::domain::scope::{Asker, Scope};
 use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation, Step};
 use crate::engine::{EngineError, ErrorKind};
 use crate::process::Controller;
-use crate::tui::effect::Effect;
+use crate::tui::effect::{Effect, Target};
 use crate::tui::fixtures::{connected, fresh, info, keys, line, now, scope, screen, setup};
-use crate::tui::msg::Msg;
+use crate::tui::msg::{Msg, Taken};
 use crate::tui::perform::Performer;
 use crate::tui::state::State;
 
@@ -31,7 +33,11 @@ enum Seen {
     Frame(Instant, String),
     Suspended,
     Copied(String),
+    Lent(PathBuf),
 }
+
+/// How long the pager of the tests is open.
+const PAGED: Duration = Duration::from_secs(60);
 
 /// Keys come from a channel; frames are kept.
 struct Screen {
@@ -73,6 +79,18 @@ impl Front for Screen {
 
     fn set_mouse(&mut self, _: bool) -> io::Result<()> {
         Ok(())
+    }
+
+    fn lend(&mut self, file: PathBuf) -> BoxFuture<'static, Result<(), String>> {
+        self.seen.lock().unwrap().push(Seen::Lent(file));
+        sleep(PAGED).map(|()| Err("no pager".to_owned())).boxed()
+    }
+
+    fn take_back(&mut self) -> io::Result<Size> {
+        Ok(Size {
+            width: 70,
+            height: 20,
+        })
     }
 
     fn suspend(&mut self) -> io::Result<Size> {
@@ -338,6 +356,40 @@ async fn a_search_through_much_does_not_keep_a_key_waiting() {
         hands.until("/needle").await;
         assert!(typed.elapsed() < FRAME);
         hands.until("70000 lines match").await;
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_pager_has_the_terminal_everything_else_goes_on() {
+    let mut state = connected(80, 24);
+    alone(&mut state, &mut Notes::default(), async |hands: &Hands| {
+        sleep(Duration::from_millis(100)).await;
+        let path = PathBuf::from("/nowhere/x.log");
+        let done = Taken::Done {
+            path: path.clone(),
+            lines: 1,
+        };
+        hands
+            .messages
+            .send(Msg::Taken(Target::Pager, done))
+            .await
+            .unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(hands.seen.lock().unwrap().contains(&Seen::Lent(path)));
+        let before = hands.frames().len();
+        // More than the channel holds: they are taken in, and nothing is drawn over the pager.
+        for n in 0..500 {
+            let record = line("tenant_tenant_1", 5000 - n, "meanwhile");
+            hands.messages.send(Msg::Logs(vec![record])).await.unwrap();
+        }
+        hands.press("2");
+        sleep(PAGED / 2).await;
+        assert_eq!(hands.frames().len(), before);
+        hands.until("no pager").await;
+        hands.until("meanwhile").await;
+        assert_eq!(hands.last().lines().next().unwrap().chars().count(), 72);
     })
     .await
     .unwrap();

@@ -5,7 +5,9 @@ use tui_input::Input;
 use super::Pane;
 use super::cursor::Cursor;
 use crate::domain::line::SourceId;
+use crate::logs::extract::Extract;
 use crate::logs::index::{Index, Sieve};
+use crate::logs::store::LineId;
 use crate::tui::keymap::{COMMANDS, Context, Spec};
 
 #[derive(Clone, Debug)]
@@ -37,6 +39,19 @@ pub enum Dialog {
     Time {
         input: Input,
     },
+    /// All of one line.
+    Record {
+        pane: Pane,
+        line: LineId,
+        cursor: Cursor,
+    },
+    /// What a pane showed when it was asked, to go to a file.
+    Save {
+        input: Input,
+        extract: Box<Extract>,
+        /// The file that is there already, and may be written over.
+        exists: Option<String>,
+    },
     /// The teardown itself is in the state: it goes on when the dialog is closed.
     Teardown,
     Quit,
@@ -49,6 +64,8 @@ impl Dialog {
             Self::Details { .. } => Context::Details,
             Self::Palette { .. } => Context::Palette,
             Self::Search { .. } | Self::Filter { .. } | Self::Time { .. } => Context::Search,
+            Self::Record { .. } => Context::Record,
+            Self::Save { .. } => Context::Save,
             Self::Teardown => Context::Teardown,
             Self::Quit => Context::Quit,
         }

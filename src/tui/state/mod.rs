@@ -51,6 +51,8 @@ pub struct Setup {
     pub theme: Theme,
     /// Bytes of container logs to keep.
     pub log_budget: usize,
+    /// Whether the terminal is known to do nothing with what is put on its clipboard.
+    pub no_clipboard: bool,
 }
 
 impl Setup {
@@ -70,6 +72,7 @@ impl Default for Setup {
             zone: TimeZone::UTC,
             theme: Theme::new(true),
             log_budget: DEFAULT_BUDGET,
+            no_clipboard: false,
         }
     }
 }
@@ -260,6 +263,14 @@ impl State {
             text: text.into(),
             until: self.now.saturating_add(NOTICE).unwrap_or(self.now),
         });
+    }
+
+    /// A text pane and where its lines are.
+    pub fn pane_of(&self, pane: Pane) -> (&Pager, &LogStore) {
+        match pane {
+            Pane::Output => (&self.output_pane, &self.outputs),
+            _ => (&self.log_pane, &self.logs),
+        }
     }
 
     /// Whether any container of the harness is there.

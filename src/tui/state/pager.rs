@@ -4,19 +4,22 @@
 //! when lines come, come late, are evicted or put back.
 
 mod finding;
+mod pick;
+mod reading;
+
+use std::collections::BTreeMap;
 
 use ratatui::layout::Size;
 
+pub use self::pick::Pick;
+pub use self::reading::Reading;
 use super::bookmarks::Bookmarks;
 use crate::domain::line::SourceId;
 use crate::logs::index::Index;
 use crate::logs::shown::{Filter, Shown};
 use crate::logs::store::{Content, Entry, LineId, LogStore};
-use crate::text::sanitize::{StyledText, sanitize};
+use crate::text::sanitize::sanitize;
 use crate::text::width::{rows, width};
-
-/// Of a longer line this much is decoded and drawn; the rest is counted at its end.
-const SHOWN: usize = 64 << 10;
 
 /// Columns of text that a pane keeps before it drops timestamps and names.
 const ENOUGH: usize = 20;
@@ -41,6 +44,11 @@ pub struct Pager {
     pub bookmarks: Bookmarks,
     /// Where one has gone last, other than by a search.
     current: Option<LineId>,
+    /// Structured lines are shown as they were logged.
+    pub raw: bool,
+    /// The fields that a source's structured lines are shown with; all of them where none is named.
+    pub chosen: BTreeMap<SourceId, Vec<String>>,
+    pub picked: Option<Pick>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,20 +117,6 @@ impl Gutter {
     }
 }
 
-/// What is drawn of a line's bytes.
-pub fn decode(bytes: &[u8]) -> StyledText {
-    let Some((shown, rest)) = bytes.split_at_checked(SHOWN) else {
-        return sanitize(bytes);
-    };
-    let mut styled = sanitize(shown);
-    if !rest.is_empty() {
-        styled
-            .text
-            .push_str(&format!(" … {} KiB more", rest.len() / 1024 + 1));
-    }
-    styled
-}
-
 impl Pager {
     pub fn new(stamps: Stamps, wrap: bool) -> Self {
         Self {
@@ -142,6 +136,7 @@ impl Pager {
             self.sources = sources;
             self.follow();
             self.column = 0;
+            self.picked = None;
             return true;
         }
         false
@@ -228,10 +223,8 @@ impl Pager {
 
     /// A gap in front of the entry takes a row of its own, the first one.
     fn rows_of(&self, entry: &Entry<'_>, columns: usize) -> usize {
-        let own = match entry.content {
-            Content::Line { bytes, .. } if self.wrap => rows(&decode(bytes).text, columns).len(),
-            _ => 1,
-        };
+        let read = if self.wrap { self.read(entry) } else { None };
+        let own = read.map_or(1, |line| rows(&line.styled.text, columns).len());
         own + usize::from(entry.gap.is_some())
     }
 
@@ -368,7 +361,7 @@ impl Pager {
         let columns = self.text_columns(size);
         let fits =
             all.is_some_and(|all| self.below(&lines, all, height + 1, columns).len() <= height);
-        if !fits {
+        if !fits || self.picked.is_some() {
             self.position = Position::Paused { top, arrived };
         } else if self.filter.is_none() {
             self.position = Position::Follow;
@@ -405,12 +398,16 @@ impl Pager {
     }
 
     pub fn follow(&mut self) {
+        self.picked = None;
         self.position = Position::Follow;
         self.current = None;
     }
 
     /// Brings a line into sight, a third down the screen, and its first match from the side.
     pub fn reveal(&mut self, store: &LogStore, size: Size, line: LineId) {
+        if let Some(pick) = &mut self.picked {
+            pick.at = line;
+        }
         let gap = store.get(line).is_some_and(|entry| entry.gap.is_some());
         let mut top = Place {
             line,
@@ -437,12 +434,9 @@ impl Pager {
 
     /// A line's text and where its first match starts in it.
     fn first_match(&self, store: &LogStore, line: LineId) -> Option<(String, usize)> {
-        let Content::Line { bytes, .. } = store.get(line)?.content else {
-            return None;
-        };
-        let text = decode(bytes).text;
-        let start = self.matcher()?.ranges(&text).next()?.start;
-        Some((text, start))
+        let read = self.read(&store.get(line)?)?;
+        let start = read.hits.first()?.start;
+        Some((read.styled.text, start))
     }
 
     /// Scrolls sideways, as far as the lines on the screen reach.
@@ -453,10 +447,8 @@ impl Pager {
         let widest = self
             .window(store, size)
             .iter()
-            .filter_map(|place| match store.get(place.line)?.content {
-                Content::Line { bytes, .. } => Some(width(&decode(bytes).text)),
-                Content::Mark(_) => None,
-            })
+            .filter_map(|place| self.read(&store.get(place.line)?))
+            .map(|line| width(&line.styled.text))
             .max()
             .unwrap_or(0);
         let furthest = widest.saturating_sub(self.text_columns(size));

@@ -11,7 +11,7 @@ use crate::tui::state::tree::Row;
 use crate::tui::state::{Pane, Screen, State, cursor::Cursor};
 use ratatui::layout::Size;
 
-use super::{current_layout, dialogs, filter, places, run};
+use super::{current_layout, dialogs, filter, places, run, take};
 
 /// Columns of one step sideways.
 const SIDEWAYS: isize = 8;
@@ -81,6 +81,27 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
             }
         }
         Command::Copy => copy(state, effects),
+        Command::CopyFull => take::copy_full(state, effects),
+        Command::Pick => {
+            if let Some((pane, store, size)) = pager(state) {
+                match pane.picked {
+                    Some(_) => pane.anchor_pick(),
+                    None => pane.pick(store, size),
+                }
+            }
+        }
+        Command::Inspect => take::open_record(state),
+        Command::Raw => {
+            if let Some((pane, ..)) = pager(state) {
+                pane.raw = !pane.raw;
+                pane.column = 0;
+            }
+        }
+        Command::Save => take::open_save(state),
+        Command::OpenPager => take::open_pager(state, effects),
+        Command::ChooseField => take::choose_field(state),
+        Command::NextRecord => take::step_record(state, 1),
+        Command::PreviousRecord => take::step_record(state, -1),
         Command::Follow => {
             if let Some((pane, ..)) = pager(state) {
                 pane.follow();
@@ -216,8 +237,8 @@ fn back(state: &mut State, effects: &mut Vec<Effect>) {
         dialogs::close(state, effects);
         return;
     }
-    if let Some((pane, ..)) = pager(state)
-        && pane.search.take().is_some()
+    if let Some((pane, store, size)) = pager(state)
+        && (pane.unpick(store, size) || pane.search.take().is_some())
     {
         return;
     }
@@ -300,13 +321,17 @@ fn scroll(state: &mut State, amount: Amount) {
             Dialog::Help { top } | Dialog::Details { top, .. } => {
                 *top = top.saturating_add_signed(rows);
             }
-            Dialog::Palette { cursor, .. } => cursor.by(rows),
+            Dialog::Palette { cursor, .. } | Dialog::Record { cursor, .. } => cursor.by(rows),
             Dialog::Teardown => {
                 if let Some(teardown) = &mut state.teardown {
                     teardown.top = teardown.top.saturating_add_signed(rows);
                 }
             }
-            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit => {}
+            Dialog::Search { .. }
+            | Dialog::Filter { .. }
+            | Dialog::Time { .. }
+            | Dialog::Save { .. }
+            | Dialog::Quit => {}
         }
         return;
     }
@@ -320,10 +345,13 @@ fn scroll(state: &mut State, amount: Amount) {
         Pane::Logs | Pane::Output => {
             if let Some((pane, store, size)) = pager(state) {
                 match amount {
+                    Amount::Start | Amount::End if pane.picked.is_some() => {
+                        pane.pick_end(store, size, matches!(amount, Amount::End));
+                    }
                     Amount::Start => pane.to_top(store, size),
                     Amount::End => pane.follow(),
                     Amount::Rows(_) | Amount::Pages(_) => {
-                        pane.scroll(store, size, rows);
+                        move_by(pane, store, size, rows);
                         if rows < 0 && pane.misses_older(store, size) {
                             state.notify("older lines are not held; g reads and filters them");
                         }
@@ -332,6 +360,14 @@ fn scroll(state: &mut State, amount: Amount) {
             }
         }
         Pane::Diagnostics => {}
+    }
+}
+
+/// Moves the cursor where there is one, else what is on the screen.
+pub(super) fn move_by(pane: &mut Pager, store: &LogStore, size: Size, rows: isize) {
+    match pane.picked {
+        Some(_) => pane.pick_by(store, size, rows),
+        None => pane.scroll(store, size, rows),
     }
 }
 
@@ -364,6 +400,9 @@ fn next_hit(state: &mut State, forward: bool) {
 }
 
 fn copy(state: &mut State, effects: &mut Vec<Effect>) {
+    if take::copy_picked(state, false, effects) {
+        return;
+    }
     let text = match state.focus {
         Pane::Containers => match state.tree.selected_container() {
             Some(container) => container.name.clone(),
@@ -380,20 +419,7 @@ fn copy(state: &mut State, effects: &mut Vec<Effect>) {
             None => String::new(),
         },
     };
-    if text.is_empty() {
-        state.notify("there is nothing to copy");
-        return;
-    }
-    let lines = text.lines().count();
-    state.notify(if lines > 1 {
-        format!("{lines} lines copied")
-    } else {
-        format!(
-            "copied: {}",
-            crate::text::sanitize::sanitize_plain(text.trim_end())
-        )
-    });
-    effects.push(Effect::Copy(text));
+    take::put(state, text, effects);
 }
 
 /// For a shell.

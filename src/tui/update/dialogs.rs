@@ -18,7 +18,7 @@ use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
 
-use super::{command, filter, logs, places, run};
+use super::{command, filter, logs, places, run, take};
 
 /// Text that can be typed is bounded: a paste is not an essay.
 const TYPED: usize = 200;
@@ -69,6 +69,7 @@ fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>)
     }
     match &mut state.dialog {
         Some(Dialog::Palette { cursor, .. }) => cursor.go(0),
+        Some(Dialog::Save { exists, .. }) => *exists = None,
         Some(Dialog::Search { pane, input, .. }) => {
             let search = Matcher::new(input.value()).map(Index::seeking);
             let pane = *pane;
@@ -87,7 +88,8 @@ fn input(state: &mut State) -> Option<&mut Input> {
         Dialog::Palette { input, .. }
         | Dialog::Search { input, .. }
         | Dialog::Filter { input, .. }
-        | Dialog::Time { input } => Some(input),
+        | Dialog::Time { input }
+        | Dialog::Save { input, .. } => Some(input),
         Dialog::Teardown => match &mut state.teardown.as_mut()?.stage {
             Stage::Review { typed, .. } => Some(typed),
             _ => None,
@@ -199,6 +201,7 @@ pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
             let text = input.value().to_owned();
             places::go_to_time(state, &text, effects);
         }
+        Some(Dialog::Save { .. }) => take::confirm_save(state, effects),
         Some(Dialog::Teardown) => confirm_teardown(state, effects),
         _ => {}
     }
@@ -491,8 +494,15 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
             Some(teardown) => view::teardown::rows(state, teardown, columns).len(),
             None => 0,
         },
+        Some(Dialog::Record { pane, line, .. }) => {
+            view::record::rows(state, *pane, *line, columns).len()
+        }
         Some(
-            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit,
+            Dialog::Search { .. }
+            | Dialog::Filter { .. }
+            | Dialog::Time { .. }
+            | Dialog::Save { .. }
+            | Dialog::Quit,
         )
         | None => return,
     };
@@ -501,6 +511,7 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
             *top = (*top).min(lines.saturating_sub(height));
         }
         Some(Dialog::Palette { cursor, .. }) => cursor.settle(lines, height.saturating_sub(2)),
+        Some(Dialog::Record { cursor, .. }) => cursor.settle(lines, height),
         Some(Dialog::Teardown) => {
             if let Some(teardown) = &mut state.teardown {
                 let shown = height.saturating_sub(view::teardown::FIXED_ROWS);

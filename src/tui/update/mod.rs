@@ -7,6 +7,7 @@ mod logs;
 mod mouse;
 mod places;
 mod run;
+mod take;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::Plan { stack, result } => dialogs::planned(state, &stack, result),
         Msg::Run(event) => run::on_event(state, &event),
         Msg::RunEnded { problem } => run::on_end(state, problem, &mut effects),
+        Msg::Taken(target, event) => take::taken(state, target, event, &mut effects),
+        Msg::PagerEnded(result) => take::pager_ended(state, result),
         Msg::Notice(text) => state.notify(sanitize_plain(&text)),
         Msg::End => dialogs::end(state, &mut effects),
     }

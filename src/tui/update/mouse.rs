@@ -2,7 +2,7 @@
 
 use ratatui::layout::Position;
 
-use super::current_layout;
+use super::{command, current_layout};
 use crate::tui::layout::{Layout, PaneArea};
 use crate::tui::msg::{Mouse, MouseAction};
 use crate::tui::state::tree::Row;
@@ -23,13 +23,17 @@ pub(super) fn on_mouse(state: &mut State, mouse: Mouse) {
             Dialog::Help { top } | Dialog::Details { top, .. } => {
                 *top = top.saturating_add_signed(rows);
             }
-            Dialog::Palette { cursor, .. } => cursor.by(rows),
+            Dialog::Palette { cursor, .. } | Dialog::Record { cursor, .. } => cursor.by(rows),
             Dialog::Teardown => {
                 if let Some(teardown) = &mut state.teardown {
                     teardown.top = teardown.top.saturating_add_signed(rows);
                 }
             }
-            Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } | Dialog::Quit => {}
+            Dialog::Search { .. }
+            | Dialog::Filter { .. }
+            | Dialog::Time { .. }
+            | Dialog::Save { .. }
+            | Dialog::Quit => {}
         }
         return;
     }
@@ -72,7 +76,14 @@ fn click(state: &mut State, area: &PaneArea, at: Position) {
                 super::run::user_moved(state);
             }
         }
-        Pane::Logs | Pane::Output | Pane::Diagnostics => {}
+        Pane::Logs | Pane::Output => {
+            if let Some((pane, store, size)) = command::pager(state)
+                && let Some(place) = pane.window(store, size).get(row)
+            {
+                pane.pick_line(store, size, place.line);
+            }
+        }
+        Pane::Diagnostics => {}
     }
 }
 
@@ -83,12 +94,18 @@ fn wheel(state: &mut State, layout: &Layout, area: &PaneArea, rows: isize) {
             state.replays.cursor.by(rows);
             super::run::user_moved(state);
         }
-        Pane::Logs => state
-            .log_pane
-            .scroll(&state.logs, layout.size(Pane::Logs), rows),
-        Pane::Output => state
-            .output_pane
-            .scroll(&state.outputs, layout.size(Pane::Output), rows),
+        Pane::Logs => command::move_by(
+            &mut state.log_pane,
+            &state.logs,
+            layout.size(Pane::Logs),
+            rows,
+        ),
+        Pane::Output => command::move_by(
+            &mut state.output_pane,
+            &state.outputs,
+            layout.size(Pane::Output),
+            rows,
+        ),
         Pane::Diagnostics => {}
     }
 }

@@ -21,15 +21,16 @@ use crate::domain::plan::{Fingerprint, TeardownPlan};
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{Ending, Output, RunEventKind, StepOutcome, Verdict};
 use crate::domain::scope::StackName;
+use crate::logs::extract::Form;
 use crate::logs::{FollowEvent, PageEvent, Piece};
-use crate::tui::effect::{Effect, Job, PageRequest};
+use crate::tui::effect::{Effect, Job, PageRequest, Target};
 use crate::tui::fixtures::{
     ago, busy, connected, containers, event, finished, fresh, key, keys, line, now, plan, press,
     screen, send, tell,
 };
 use crate::tui::keymap::{COMMANDS, Context, resolve};
 use crate::tui::layout::layout;
-use crate::tui::msg::{Mouse, MouseAction, Msg};
+use crate::tui::msg::{Mouse, MouseAction, Msg, Taken};
 use crate::tui::state::dialog::Dialog;
 use crate::tui::state::replays::Status;
 use crate::tui::state::run::{Stage, Subject};
@@ -1321,4 +1322,274 @@ fn a_smaller_window_keeps_the_cursor_on_the_screen() {
     };
     send(&mut state, Msg::Resize(size));
     assert!(screen(&state).contains("› "), "{}", screen(&state));
+}
+
+/// Ten lines of one container, the log pane alone on the screen.
+fn with_lines() -> State {
+    let mut state = connected(80, 24);
+    press(&mut state, "j2");
+    let lines = (0..10)
+        .map(|n| line("tenant_cf-proxy_1", 50 - n, &format!("line \x1b[31m{n}")))
+        .collect();
+    send(&mut state, Msg::Logs(lines));
+    state
+}
+
+#[test]
+fn a_bookmark_goes_to_the_picked_line() {
+    let mut state = connected(80, 24);
+    printed(&mut state, 200);
+    press(&mut state, "2vkkkm");
+    let picked = state.log_pane.picked.unwrap().at;
+    let source = SourceId("tenant_tenant_1".into());
+    assert!(state.log_pane.bookmarks.contains(&source, picked));
+}
+
+#[test]
+fn picked_lines_are_what_is_copied() {
+    let lines = |numbers: &[usize]| {
+        let lines = numbers.iter().map(|n| format!("line {n}\n"));
+        vec![Effect::Copy(lines.collect())]
+    };
+    let table: Vec<(&str, Vec<Effect>)> = vec![
+        ("y", lines(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])),
+        ("vy", lines(&[9])),
+        ("vky", lines(&[8])),
+        ("vgy", lines(&[0])),
+        ("vgjy", lines(&[1])),
+        ("vgkky", lines(&[0])),
+        ("vggGy", lines(&[9])),
+        ("vkvkky", lines(&[6, 7, 8])),
+        // Downwards as well, and a third time ends the range.
+        ("vgvjjy", lines(&[0, 1, 2])),
+        ("vgvjjvy", lines(&[2])),
+        ("v<pgup>y", lines(&[0])),
+        ("<enter>y", lines(&[9])),
+        ("<enter><enter>y", vec![Effect::Copy("line 9".to_owned())]),
+        ("<enter><enter>ppy", vec![Effect::Copy("line 7".to_owned())]),
+        (
+            "<enter><enter>ppny",
+            vec![Effect::Copy("line 8".to_owned())],
+        ),
+        // The line that was looked at last is the picked one.
+        ("<enter><enter>pp<esc>y", lines(&[7])),
+        ("v<esc>y", lines(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])),
+        (
+            "vY",
+            vec![Effect::Copy(
+                "2026-11-21T12:03:03.000000000Z cf-proxy line 9\n".to_owned(),
+            )],
+        ),
+    ];
+    for (keys, expected) in table {
+        let mut state = with_lines();
+        assert_eq!(effects_of(&mut state, keys), expected, "{keys}");
+    }
+}
+
+#[test]
+fn picking_pauses_and_leaving_it_goes_back_step_by_step() {
+    let mut state = with_lines();
+    assert!(state.log_pane.is_following());
+    press(&mut state, "/line<enter>v");
+    assert!(!state.log_pane.is_following());
+    press(&mut state, "<enter>");
+    assert!(matches!(state.dialog, Some(Dialog::Record { .. })));
+    press(&mut state, "<esc>");
+    assert!(state.dialog.is_none() && state.log_pane.picked.is_some());
+    press(&mut state, "<esc>");
+    assert!(state.log_pane.picked.is_none() && state.log_pane.search.is_some());
+    // All of it fits on the screen: there is nothing to stay with.
+    assert!(state.log_pane.is_following());
+    press(&mut state, "vF");
+    assert!(state.log_pane.picked.is_none() && state.log_pane.is_following());
+}
+
+#[test]
+fn a_click_on_a_line_picks_it() {
+    let mut state = with_lines();
+    let click = |x, y| {
+        Msg::Mouse(Mouse {
+            action: MouseAction::Click,
+            at: Position { x, y },
+        })
+    };
+    let area = layout(Rect::new(0, 0, 80, 24), &state);
+    let inner = area.pane(Pane::Logs).unwrap().inner;
+    // Following fills from the end: the first row shows nothing, or the first line.
+    let row = state.log_pane.window(&state.logs, inner.as_size());
+    let third = row[2].line;
+    send(&mut state, click(inner.x + 3, inner.y + 2));
+    assert_eq!(state.log_pane.picked.unwrap().at, third);
+    let below = inner.y + row.len() as u16 + 3;
+    send(&mut state, click(inner.x + 3, below));
+    assert_eq!(state.log_pane.picked.unwrap().at, third);
+}
+
+#[test]
+fn a_container_is_copied_by_its_name_or_its_id() {
+    let mut state = connected(80, 24);
+    let id = "tenant_cf-proxy_1-0123456789abcdef";
+    assert_eq!(
+        effects_of(&mut state, "jyY"),
+        [
+            Effect::Copy("tenant_cf-proxy_1".to_owned()),
+            Effect::Copy(id.to_owned())
+        ]
+    );
+}
+
+#[test]
+fn too_much_for_a_clipboard_goes_to_a_file_by_itself() {
+    let mut state = with_lines();
+    let long = "x".repeat(60_000);
+    let lines = (0..3)
+        .map(|n| line("tenant_cf-proxy_1", 20 - n, &long))
+        .collect();
+    send(&mut state, Msg::Logs(lines));
+    let effects = effects_of(&mut state, "vy");
+    assert!(matches!(&effects[..], [Effect::Copy(text)] if text.len() == 60_001));
+    let effects = effects_of(&mut state, "vgy");
+    let [Effect::Take(extract, Target::Clipboard)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(extract.form, Form::Text);
+    assert_eq!(extract.range, Some(state.log_pane.picked.unwrap().range()));
+    // What is on the screen is at hand as text.
+    let effects = effects_of(&mut state, "<esc>Gy");
+    assert!(
+        matches!(&effects[..], [Effect::Keep(text)] if text.len() > 180_000),
+        "{effects:?}"
+    );
+    let done = Taken::Done {
+        path: "/home/me/x.txt".into(),
+        lines: 13,
+    };
+    send(&mut state, Msg::Taken(Target::Clipboard, done));
+    let notice = state.notice.unwrap().text;
+    assert_eq!(notice, "13 lines copied to /home/me/x.txt");
+}
+
+#[test]
+fn a_terminal_that_may_drop_a_copy_gets_a_file_too() {
+    let mut state = with_lines();
+    state.setup.no_clipboard = true;
+    let line = "line 9\n".to_owned();
+    assert_eq!(
+        effects_of(&mut state, "vy"),
+        [Effect::Keep(line.clone()), Effect::Copy(line)]
+    );
+}
+
+fn saved(effects: &[Effect]) -> (&str, bool) {
+    let [Effect::Take(_, Target::File { path, replace })] = effects else {
+        panic!("{effects:?}");
+    };
+    (path, *replace)
+}
+
+#[test]
+fn saving_asks_for_a_name_and_before_it_writes_over_anything() {
+    let mut state = with_lines();
+    let effects = effects_of(&mut state, "S<enter>");
+    let name = "./cf-proxy-2026-11-21T12-03-44.log";
+    assert_eq!(saved(&effects), (name, false));
+    let [Effect::Take(extract, target)] = &effects[..] else {
+        panic!();
+    };
+    assert_eq!((extract.form, &extract.names), (Form::Raw, &None));
+    send(&mut state, Msg::Taken(target.clone(), Taken::Exists));
+    assert!(screen(&state).contains("enter writes over it"));
+    // Another name is another question.
+    assert_eq!(
+        saved(&effects_of(&mut state, "x<enter>")),
+        ("./cf-proxy-2026-11-21T12-03-44.logx", false)
+    );
+    press(&mut state, "<backspace>");
+    send(&mut state, Msg::Taken(target.clone(), Taken::Exists));
+    let effects = effects_of(&mut state, "<enter>");
+    assert_eq!(saved(&effects), (name, true));
+    send(
+        &mut state,
+        Msg::Taken(target.clone(), Taken::Failed("no space".to_owned())),
+    );
+    assert!(matches!(state.dialog, Some(Dialog::Save { .. })));
+    let notice = state.notice.take().unwrap().text;
+    assert_eq!(notice, format!("{name} cannot be written: no space"));
+    send(&mut state, Msg::Taken(target.clone(), Taken::Begun));
+    assert!(state.dialog.is_none());
+    let done = Taken::Done {
+        path: name.into(),
+        lines: 10,
+    };
+    send(&mut state, Msg::Taken(target.clone(), done));
+    let notice = state.notice.unwrap().text;
+    assert_eq!(notice, format!("10 lines saved to {name}"));
+}
+
+#[test]
+fn several_sources_are_saved_with_their_names() {
+    let mut state = busy(80, 24);
+    let effects = effects_of(&mut state, "2S<enter>");
+    assert_eq!(saved(&effects), ("./tenant-2026-11-21T12-03-44.log", false));
+    let [Effect::Take(extract, _)] = &effects[..] else {
+        panic!();
+    };
+    let names: BTreeSet<&str> = extract
+        .names
+        .iter()
+        .flat_map(|n| n.values())
+        .map(|n| &**n)
+        .collect();
+    assert_eq!(names, BTreeSet::from(["postgres", "redis", "tenant"]));
+}
+
+#[test]
+fn a_pager_is_opened_when_its_file_is_there() {
+    let mut state = with_lines();
+    let effects = effects_of(&mut state, "|");
+    let [Effect::Take(extract, Target::Pager)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(extract.form, Form::Colored);
+    let done = Taken::Done {
+        path: "/tmp/x.log".into(),
+        lines: 10,
+    };
+    let effects = tell(&mut state, Msg::Taken(Target::Pager, done));
+    assert_eq!(effects, [Effect::OpenPager("/tmp/x.log".into())]);
+    send(
+        &mut state,
+        Msg::PagerEnded(Err("there is no pager x".to_owned())),
+    );
+    assert_eq!(state.notice.unwrap().text, "there is no pager x");
+    // There is nothing to open.
+    let mut state = connected(80, 24);
+    assert_eq!(effects_of(&mut state, "j2|S"), []);
+}
+
+#[test]
+fn chosen_fields_are_those_of_the_readable_lines() {
+    let mut state = with_lines();
+    let json = r#"{"level":"info","msg":"m","a":1,"b":{"c":2}}"#;
+    send(
+        &mut state,
+        Msg::Logs(vec![line("tenant_cf-proxy_1", 5, json)]),
+    );
+    assert!(screen(&state).contains("INFO  m  a=1 b.c=2"));
+    press(&mut state, "v<enter>G ");
+    assert!(screen(&state).contains("✓ b.c"), "{}", screen(&state));
+    press(&mut state, "<esc>");
+    assert!(
+        screen(&state).contains("INFO  m  b.c=2"),
+        "{}",
+        screen(&state)
+    );
+    // Level and message are shown anyway.
+    press(&mut state, "<enter>Gkk ");
+    assert!(state.notice.take().unwrap().text.contains("always shown"));
+    press(&mut state, "G <esc>J");
+    assert!(screen(&state).contains(json));
+    press(&mut state, "J");
+    assert!(screen(&state).contains("INFO  m  a=1 b.c=2"));
 }

@@ -7,8 +7,7 @@ use tui_input::Input;
 use super::details::{self, LABEL};
 use super::draw::{Row, dialog, prose};
 use super::help::{self, HelpLine};
-use super::sought;
-use super::teardown;
+use super::{record, sought, teardown};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::width;
 use crate::tui::layout::Layout;
@@ -35,6 +34,24 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, frame: &mut Frame
         }
         Dialog::Palette { input, cursor } => {
             draw_palette(state, area, inner, input, cursor.at(), cursor.top(), frame);
+        }
+        Dialog::Record { pane, line, cursor } => {
+            let theme = state.setup.theme;
+            dialog(frame.buffer_mut(), area, "Line", theme);
+            let rows = record::rows(state, *pane, *line, usize::from(inner.width));
+            record::draw(state, &rows, *cursor, inner, frame.buffer_mut());
+            let left = rows.len().saturating_sub(cursor.top());
+            more(state, area, left, inner, frame);
+        }
+        Dialog::Save { input, exists, .. } => {
+            let theme = state.setup.theme;
+            dialog(frame.buffer_mut(), area, "Save", theme);
+            draw_input(state, inner, 1, "to ", input, frame);
+            let (text, role) = match exists {
+                Some(_) => ("it is there already: enter writes over it", Role::Warning),
+                None => ("enter saves · esc does not", Role::Muted),
+            };
+            Row::new(frame.buffer_mut(), inner, 3).text(text, theme.style(role));
         }
         Dialog::Search { pane, input, .. } => draw_search(state, area, *pane, input, frame),
         Dialog::Filter { pane, input, .. } => draw_filter(state, area, *pane, input, frame),

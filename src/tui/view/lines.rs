@@ -16,11 +16,12 @@ use crate::domain::container::Container;
 use crate::domain::line::Mark;
 use crate::domain::run::Seconds;
 use crate::logs::store::{Content, Entry, Gap, LineId, LogStore};
-use crate::text::sanitize::{StyledText, sanitize_plain};
+use crate::text::level::Level;
+use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{rows, window};
 use crate::tui::layout::PaneArea;
 use crate::tui::state::State;
-use crate::tui::state::pager::{Gutter, Pager, Place, Stamps, decode};
+use crate::tui::state::pager::{Gutter, Pager, Place, Reading, Stamps};
 use crate::tui::state::replays::Status;
 use crate::tui::state::run::Subject;
 use crate::tui::theme::Role;
@@ -187,6 +188,17 @@ fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
     if bookmarks > 0 {
         parts.push((format!("◆ {bookmarks}"), Role::Busy));
     }
+    if pager.picked.is_some() {
+        let text = match pager.picked_count(store) {
+            Some(1) => "1 line picked".to_owned(),
+            Some(n) => format!("{} lines picked", grouped(n as u64)),
+            None => "lines picked".to_owned(),
+        };
+        parts.push((text, Role::Strong));
+    }
+    if pager.raw {
+        parts.push(("raw".to_owned(), Role::Muted));
+    }
     if pager.column > 0 {
         parts.push((format!("→ {}", pager.column), Role::Muted));
     }
@@ -206,7 +218,7 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
     let gutter = pager.gutter(usize::from(inner.width));
     let gone_to = pager.gone_to(store);
     // The rows of a wrapped line follow each other; it is decoded once for all of them.
-    let mut decoded: Option<(LineId, StyledText)> = None;
+    let mut decoded: Option<(LineId, Reading)> = None;
     for (index, place) in pager.window(store, inner.as_size()).iter().enumerate() {
         let Some(entry) = store.get(place.line) else {
             continue;
@@ -228,13 +240,25 @@ fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffe
         }
         match entry.content {
             Content::Mark(mark) => draw_mark(state, pager, &entry, mark, &mut row),
-            Content::Line { bytes, .. } => {
+            Content::Line { .. } => {
                 draw_gutter(state, pager, &entry, gutter, place.row > 0, &mut row);
                 let known = decoded.take().filter(|(line, _)| *line == place.line);
-                let (_, text) =
-                    decoded.insert(known.unwrap_or_else(|| (place.line, decode(bytes))));
-                draw_text(state, pager, text, place, &mut row);
+                let read = || (place.line, pager.read(&entry).unwrap_or_default());
+                let (_, line) = decoded.insert(known.unwrap_or_else(read));
+                draw_text(state, pager, line, place, &mut row);
             }
+        }
+        if let Some(pick) = pager.picked.filter(|pick| pick.contains(place.line)) {
+            let role = match pick.at == place.line {
+                true => Role::Cursor,
+                false => Role::Picked,
+            };
+            let area = Rect {
+                y: inner.y + u16::try_from(index).unwrap_or(u16::MAX).min(inner.height),
+                height: 1,
+                ..inner
+            };
+            buffer.set_style(area.intersection(inner), state.setup.theme.style(role));
         }
     }
 }
@@ -283,7 +307,7 @@ fn draw_gutter(
     }
 }
 
-fn stamp(state: &State, stamps: Stamps, at: Timestamp) -> String {
+pub(super) fn stamp(state: &State, stamps: Stamps, at: Timestamp) -> String {
     match stamps {
         Stamps::Off => String::new(),
         Stamps::Time => {
@@ -294,26 +318,27 @@ fn stamp(state: &State, stamps: Stamps, at: Timestamp) -> String {
     }
 }
 
-fn draw_text(state: &State, pager: &Pager, line: &StyledText, place: Place, row: &mut Row<'_>) {
+fn draw_text(state: &State, pager: &Pager, line: &Reading, place: Place, row: &mut Row<'_>) {
     let columns = row.room();
+    let text = &line.styled.text;
     let (range, cut) = if pager.wrap {
-        let rows = rows(&line.text, columns);
+        let rows = rows(text, columns);
         (rows.get(place.row).cloned().unwrap_or(0..0), false)
     } else {
-        let whole = window(&line.text, pager.column, columns);
-        let cut = whole.range.end < line.text.len();
+        let whole = window(text, pager.column, columns);
+        let cut = whole.range.end < text.len();
         let fits = if cut {
             columns.saturating_sub(1)
         } else {
             columns
         };
-        let seen = window(&line.text, pager.column, fits);
+        let seen = window(text, pager.column, fits);
         row.skip(seen.blank);
         (seen.range, cut)
     };
     for (range, style) in segments(state, pager, line, place, range) {
-        if let Some(text) = line.text.get(range) {
-            row.text(text, style);
+        if let Some(part) = text.get(range) {
+            row.text(part, style);
         }
     }
     if cut {
@@ -321,31 +346,40 @@ fn draw_text(state: &State, pager: &Pager, line: &StyledText, place: Place, row:
     }
 }
 
+/// The look of the word that says a level.
+pub(super) fn level_role(level: Level) -> Role {
+    match level {
+        Level::Trace | Level::Debug => Role::Muted,
+        Level::Info => Role::Good,
+        Level::Warn => Role::Warning,
+        Level::Error | Level::Fatal => Role::Bad,
+    }
+}
+
 /// The visible part in pieces of one style each: the program's own, under the search's.
 fn segments(
     state: &State,
     pager: &Pager,
-    line: &StyledText,
+    line: &Reading,
     place: Place,
     visible: Range<usize>,
 ) -> Vec<(Range<usize>, Style)> {
     let theme = state.setup.theme;
     let search = pager.search.as_ref();
-    let matches: Vec<Range<usize>> = search
-        .and_then(|search| search.sieve().matcher.as_ref())
-        .map(|matcher| matcher.ranges(&line.text).collect())
-        .unwrap_or_default();
+    let matches = &line.hits;
+    let spans = &line.styled.spans;
+    let level = line.level.as_ref();
     let current = search.is_some_and(|search| search.current == Some(place.line));
     let role = if current {
         Role::CurrentMatch
     } else {
         Role::Match
     };
-    let mut borders: Vec<usize> = line
-        .spans
+    let mut borders: Vec<usize> = spans
         .iter()
         .map(|span| &span.range)
-        .chain(&matches)
+        .chain(matches)
+        .chain(level.map(|(range, _)| range))
         .flat_map(|range| [range.start, range.end])
         .filter(|at| visible.contains(at))
         .chain([visible.start, visible.end])
@@ -356,11 +390,13 @@ fn segments(
         .windows(2)
         .map(|pair| {
             let range = pair[0]..pair[1];
-            let own = line
-                .spans
+            let leveled = level
+                .filter(|(place, _)| place.contains(&range.start))
+                .map_or_else(Style::new, |(_, level)| theme.style(level_role(*level)));
+            let own = spans
                 .iter()
                 .find(|span| span.range.contains(&range.start))
-                .map_or_else(Style::new, |span| theme.paint(span.style));
+                .map_or(leveled, |span| theme.paint(span.style));
             let is_match = matches.iter().any(|found| found.contains(&range.start));
             let style = if is_match {
                 own.patch(theme.style(role))
@@ -421,7 +457,7 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-fn mark_text(mark: &Mark) -> String {
+pub(super) fn mark_text(mark: &Mark) -> String {
     match mark {
         Mark::Exited { code, oom } => {
             let mut text = "exited".to_owned();

@@ -7,6 +7,7 @@ mod draw;
 mod header;
 pub(super) mod help;
 mod lines;
+pub(super) mod record;
 mod replays;
 mod sought;
 pub(super) mod teardown;
@@ -134,7 +135,22 @@ fn hints(state: &State, row: &mut Row<'_>) {
         .filter(|spec| is_useful(state, spec.command))
         .filter_map(|spec| Some((*spec.keys.first()?, spec.hint)))
         .collect();
-    if context.takes_text() || matches!(context, Context::Quit | Context::Help | Context::Details) {
+    let picked = state.pane_of(state.focus).0.picked.is_some();
+    if picked && matches!(context, Context::Logs | Context::Output) {
+        rest = vec![
+            ("enter", "all of it"),
+            ("v", "range"),
+            ("y", "copy"),
+            ("Y", "copy with times"),
+            ("esc", "back"),
+        ];
+    }
+    if context.takes_text()
+        || matches!(
+            context,
+            Context::Quit | Context::Help | Context::Details | Context::Record
+        )
+    {
         rest.push(("esc", "back"));
     }
     for (key, hint) in rest {

@@ -195,6 +195,35 @@ fn filtered(width: u16, height: u16) -> State {
     state
 }
 
+/// A container that logs JSON, logfmt and text of several levels.
+fn structured(width: u16, height: u16) -> State {
+    let mut state = connected(width, height);
+    press(&mut state, "j2");
+    let name = "tenant_cf-proxy_1";
+    let lines = vec![
+        line(name, 9, "starting up"),
+        line(
+            name,
+            8,
+            r#"{"time":"2026-11-21T12:03:36Z","level":"info","msg":"listening","port":8080,"tls":false}"#,
+        ),
+        line(
+            name,
+            7,
+            "ts=2026-11-21T12:03:37Z level=warn msg=\"slow request\" path=/cp/workspaces took=1.2s",
+        ),
+        line(
+            name,
+            6,
+            r#"{"level":50,"time":1763726618000,"msg":"request failed","req":{"method":"POST","path":"/cp/workspaces/provision"},"err":{"type":"TypeError","stack":"TypeError: x is undefined\n    at provision (/app/src/provision.js:41:13)\n    at async handle (/app/src/server.js:12:5)"},"tags":["cp","provision"]}"#,
+        ),
+        line(name, 5, "2026-11-21 12:03:39 ERROR upstream answered 501"),
+        line(name, 4, r#"{"level":"debug","msg":"retrying","in":"5 s"}"#),
+    ];
+    send(&mut state, Msg::Logs(lines));
+    state
+}
+
 fn plain(mut state: State) -> State {
     state.setup.theme = Theme::new(false);
     state
@@ -242,6 +271,18 @@ snapshots! {
     lost_120x40: lost(120, 40);
     connecting_80x24: fresh(80, 24);
     nothing_up_80x24: nothing_up(80, 24);
+    structured_80x24: structured(80, 24);
+    structured_120x40: structured(120, 40);
+    structured_wrapped_40x10: with_keys(structured(40, 10), "w");
+    structured_raw_80x24: with_keys(structured(80, 24), "J");
+    structured_searched_80x24: with_keys(structured(80, 24), "/\"level\":<enter>");
+    picked_80x24: with_keys(structured(80, 24), "vkkvkk");
+    picked_120x40: with_keys(structured(120, 40), "vk");
+    line_80x24: with_keys(structured(80, 24), "vkk<enter>");
+    line_120x40: with_keys(structured(120, 40), "vkk<enter>jjjjjjjjj");
+    line_of_text_80x24: with_keys(structured(80, 24), "vk<enter>");
+    line_with_chosen_fields_120x40: with_keys(structured(120, 40), "vkk<enter>jjjjjjjjj jj <esc><esc>");
+    saving_80x24: with_keys(structured(80, 24), "S");
     quit_while_running_80x24: with_keys(busy(80, 24), "q");
     diagnostics_80x24: with_keys(connected(80, 24), "6");
 }
@@ -293,6 +334,10 @@ fn scenes() -> Vec<Make> {
         |w, h| with_keys(filtered(w, h), "@"),
         |w, h| with_keys(busy(w, h), "i"),
         |w, h| with_keys(busy(w, h), "q"),
+        structured,
+        |w, h| with_keys(structured(w, h), "wvk<enter>"),
+        |w, h| with_keys(structured(w, h), "vkkvk"),
+        |w, h| with_keys(structured(w, h), "S"),
     ]
 }
 
@@ -300,7 +345,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn no_size_panics(
-        scene in 0usize..18, width in 0u16..140, height in 0u16..50, later in 0u16..140,
+        scene in 0usize..22, width in 0u16..140, height in 0u16..50, later in 0u16..140,
         focus in 0usize..5, scroll in 0usize..4,
     ) {
         let mut state = scenes()[scene](width, height);

@@ -107,9 +107,12 @@ impl Pager {
         true
     }
 
-    /// The line that commands are about: the one that was gone to if it is still on the screen,
-    /// else the first one there, or the last one where the pane follows.
+    /// The line that commands are about: the picked one; else the one that was gone to if it is
+    /// still on the screen; else the first one there, or the last one where the pane follows.
     pub fn current_line(&self, store: &LogStore, size: Size) -> Option<LineId> {
+        if let Some(pick) = self.picked {
+            return Some(pick.at);
+        }
         let window = self.window(store, size);
         let hit = self.search.as_ref().and_then(|search| search.current);
         let gone_to = [self.gone_to(store), hit].into_iter().flatten();
