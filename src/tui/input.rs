@@ -119,9 +119,9 @@ mod tests {
         }
     }
 
-    fn key_of(msg: Msg) -> Option<Key> {
+    fn key_of(msg: &Msg) -> Option<Key> {
         match msg {
-            Msg::Key(key) => Some(key),
+            Msg::Key(key) => Some(*key),
             _ => None,
         }
     }
@@ -139,7 +139,7 @@ mod tests {
             }
         };
         let (key, ()) = tokio::join!(waits, async { keyboard.press('j') });
-        assert_eq!(key.and_then(key_of), "j".parse().ok());
+        assert_eq!(key.as_ref().and_then(key_of), "j".parse().ok());
     }
 
     #[tokio::test]
@@ -149,7 +149,8 @@ mod tests {
         keyboard.press('j');
         keyboard.press('k');
         for key in ["j", "k"] {
-            assert_eq!(input.ready().await.and_then(key_of), key.parse().ok());
+            let heard = input.ready().await;
+            assert_eq!(heard.as_ref().and_then(key_of), key.parse().ok());
         }
         assert!(input.ready().await.is_none());
     }
