@@ -448,6 +448,7 @@ impl Second {
             "Cargo.lock",
             "src",
             "assets",
+            "benches",
             "replays",
             "tackroom.toml",
         ] {

@@ -408,6 +408,29 @@ async fn a_compose_projects_network_that_somebody_else_holds_is_left_behind() {
 }
 
 #[tokio::test]
+async fn what_looks_like_nobodys_without_its_containers_is_left_behind_all_the_same() {
+    let text = "[[stack]]\nname = 's'\ncompose = 'tackroom.toml'\nproject = 'shop'\n\
+                teardown = true\n[harness]\nstack = 's'\n";
+    let world = World::of(text);
+    let directory = world.dir.path().canonicalize().unwrap();
+    let mine = FakeContainer::new("mine")
+        .label(COMPOSE_PROJECT, "shop")
+        .label(COMPOSE_WORKING_DIR, directory.to_str().unwrap())
+        .mount(MountKind::Volume, "shop_db", "/data");
+    world.engine.run(mine);
+    world
+        .engine
+        .add_volume("shop_db", labels(&[(COMPOSE_PROJECT, "shop")]));
+    let busy = EngineError::new(ErrorKind::Conflict, "volume is in use");
+    world
+        .engine
+        .fail_on(Operation::RemoveVolume, "shop_db", busy);
+    let summary = world.run(down(), |_, _| {}).await;
+    assert_eq!(Exit::of(&summary), Exit::LeftBehind, "{summary:?}");
+    assert_eq!(names(&summary.left_behind), ["shop_db"]);
+}
+
+#[tokio::test]
 async fn the_stacks_of_a_harness_go_together_and_the_hook_runs_once() {
     let world = World::of_two(REMOVABLE);
     let first = world.container("first");

@@ -73,8 +73,10 @@ impl RunGuard {
         if asker.any_age || asker.run.as_ref().is_some_and(|own| own.as_str() == run) {
             return None;
         }
-        let age = asker.now.duration_since(created?);
-        let age = Duration::try_from(age).unwrap_or_default();
+        // What does not say when it was made may have been made just now.
+        let age = created.map_or(Duration::ZERO, |created| {
+            Duration::try_from(asker.now.duration_since(created)).unwrap_or_default()
+        });
         (age < self.min_age).then(|| (run.clone(), age))
     }
 }

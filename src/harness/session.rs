@@ -363,7 +363,11 @@ impl Harness {
                 }
             }
         }
-        if confirmed.is_empty() {
+        if confirmed.is_empty() && !self.may_run_hook(&unplanned) {
+            sink.emit(RunEventKind::Note(
+                "the `down` hook does not run: nobody knows what it would take down".to_owned(),
+            ));
+        } else if confirmed.is_empty() {
             // The invocation consented to its own hook, and the hook may still reach it.
             self.down_hook_only(hooks, control, sink).await;
         } else {

@@ -12,7 +12,7 @@ use crate::domain::plan::{
     ConfirmedPlan, Item, ItemKind, ItemOutcome, SpareReason, Spared, TeardownPlan,
 };
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
-use crate::domain::scope::{Asker, StackName, joined_name};
+use crate::domain::scope::{Asker, Protection, StackName, joined_name};
 use crate::engine::Backoff;
 use crate::lifecycle::{HookSettings, run_hook};
 use crate::process::Control;
@@ -105,6 +105,16 @@ impl Harness {
         Ok((plan.clone(), vec![plan]))
     }
 
+    /// A hook takes down what it finds. It must not find a protected stack, nor one of which nobody
+    /// knows what is another run's.
+    pub(super) fn may_run_hook(&self, unplanned: &[(StackName, PlanError)]) -> bool {
+        let stacks = self.stacks();
+        stacks
+            .iter()
+            .all(|stack| stack.protection == Protection::Removable)
+            && (unplanned.is_empty() || stacks.iter().all(|stack| stack.run_guard.is_none()))
+    }
+
     /// A hook takes down what it finds. Where something is left to another run it must not run.
     fn hook_first(&self, plans: &mut [TeardownPlan]) {
         let is_shared = plans.iter().any(spares_other_run);
@@ -138,7 +148,15 @@ impl Harness {
             .harness
             .as_ref()
             .and_then(|harness| harness.down.as_ref());
-        if hook.is_some() && confirmed.iter().any(|plan| spares_other_run(plan.plan())) {
+        // Whether the hook would have been asked to take down just this.
+        let is_whole = confirmed.len() == self.stacks().len()
+            && confirmed.iter().all(|plan| {
+                self.stacks()
+                    .iter()
+                    .any(|own| own.name == plan.plan().stack)
+            });
+        if hook.is_some() && is_whole && confirmed.iter().any(|plan| spares_other_run(plan.plan()))
+        {
             sink.emit(RunEventKind::Note(
                 "the `down` hook does not run: it would take down what another run has just made"
                     .to_owned(),
@@ -187,7 +205,9 @@ impl Harness {
                 Err(error) => unplanned.push((stack.name.clone(), error)),
             }
         }
-        self.hook_first(&mut plans);
+        if self.may_run_hook(&unplanned) {
+            self.hook_first(&mut plans);
+        }
         (plans, unplanned)
     }
 
@@ -225,7 +245,8 @@ impl Harness {
     ) -> Result<TeardownPlan, PlanError> {
         let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
-            if !plan.remove.iter().any(|item| item.is(State::Removing)) {
+            let is_settled = !plan.remove.iter().any(|item| item.is(State::Removing));
+            if is_settled || control.is_abandoned() {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;
@@ -323,12 +344,29 @@ fn conclude(
     if !others.is_empty() {
         sink.emit(RunEventKind::LeftToOthers(others));
     }
-    let mut items: Vec<Item> = left.into_iter().flat_map(|plan| plan.remove).collect();
+    // Without its containers a network or a volume may not look like the stack's own any more: one
+    // that is spared now is still there.
+    let is_there = |item: &Item| {
+        !is_found_again(item)
+            || left.iter().any(|plan| {
+                let spared = plan.spare.iter().map(|spared| &spared.item);
+                plan.remove
+                    .iter()
+                    .chain(spared)
+                    .any(|other| same(other, item))
+            })
+    };
+    let why = |item: &Item| {
+        let failed = tally.failed.iter().find(|(other, _)| same(other, item));
+        failed.map_or_else(|| "not begun".to_owned(), |(_, why)| why.clone())
+    };
     let failed: Vec<(Item, String)> = tally
-        .failed
-        .into_iter()
-        .filter(|(item, _)| !is_found_again(item) || items.iter().any(|other| same(other, item)))
+        .open
+        .iter()
+        .filter(|item| is_there(item))
+        .map(|item| (item.clone(), why(item)))
         .collect();
+    let mut items: Vec<Item> = left.into_iter().flat_map(|plan| plan.remove).collect();
     for item in failed
         .iter()
         .map(|(item, _)| item)

@@ -197,10 +197,7 @@ impl Reader {
                 Ok(records) if enlarged <= ENLARGED => Tail::Last(records),
                 _ => Tail::All,
             };
-            let want = match tail {
-                Tail::Last(_) => want.saturating_mul(factor) as usize,
-                Tail::All => usize::MAX,
-            };
+            let want = want.saturating_mul(factor) as usize;
             let mut window = Window::new(None, Some(before), usize::MAX);
             let mut beginning = Beginning::new(want);
             let whole = self.collect(tail, &mut window, &mut beginning).await?;
@@ -210,7 +207,7 @@ impl Reader {
                 .iter()
                 .flat_map(LineBatch::iter)
                 .any(|(at, ..)| at < before);
-            if !found && !reached_start {
+            if !found && !reached_start && tail != Tail::All {
                 enlarged += 1;
                 continue;
             }

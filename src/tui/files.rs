@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +26,7 @@ pub(super) fn take(
 ) {
     let _ = match open(target) {
         Ok((path, file)) => {
-            let created = !matches!(target, Target::File { replace: true, .. });
+            let draft = draft(target, &path);
             let mut out = BufWriter::with_capacity(1 << 16, file);
             let begun = tell(Taken::Begun);
             let written = match begun {
@@ -35,12 +35,18 @@ pub(super) fn take(
                     extract.write(&mut out, |percent| tell(Taken::Progress(percent)))
                 }
             };
+            let written = written.and_then(|lines| {
+                if let Some(draft) = draft.as_ref().filter(|draft| **draft != path) {
+                    std::fs::rename(draft, &path)?;
+                }
+                Ok(lines)
+            });
             match written {
                 Ok(lines) => tell(Taken::Done { path, lines }),
                 Err(error) => {
                     // Half a file could be taken for the whole one.
-                    if created {
-                        let _ = std::fs::remove_file(&path);
+                    if let Some(draft) = draft {
+                        let _ = std::fs::remove_file(draft);
                     }
                     tell(Taken::Failed(error.to_string()))
                 }
@@ -74,7 +80,13 @@ fn open(target: &Target) -> io::Result<(PathBuf, File)> {
         Target::File { path, replace } => {
             let path = at_home(path)?;
             let file = match replace {
-                true => options.create(true).truncate(true).open(&path)?,
+                true => match std::fs::metadata(&path) {
+                    Ok(there) if there.file_type().is_fifo() => {
+                        return Err(io::Error::other("it is a pipe, which waits for its reader"));
+                    }
+                    Ok(there) if !there.is_file() => options.open(&path)?,
+                    _ => options.create_new(true).open(beside(&path))?,
+                },
                 false => options.create_new(true).open(&path)?,
             };
             Ok((path, file))
@@ -98,6 +110,25 @@ fn open(target: &Target) -> io::Result<(PathBuf, File)> {
             Ok((path, file))
         }
     }
+}
+
+/// The file that is written, and that must not stay if it does not become whole: what is there is
+/// replaced by the whole, or stays as it is. `None` for what is no file of ours, such as a device.
+fn draft(target: &Target, path: &Path) -> Option<PathBuf> {
+    match target {
+        Target::File { replace: true, .. } => match std::fs::metadata(path) {
+            Ok(there) if !there.is_file() => None,
+            _ => Some(beside(path)),
+        },
+        _ => Some(path.to_owned()),
+    }
+}
+
+/// Where the file is written that is to replace another.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
 }
 
 /// `~/` is the home directory, as in a shell.
@@ -191,6 +222,19 @@ mod tests {
         failed("No space left", last("/dev/full", true));
         failed("No such file", last("/nowhere/at/all.log", false));
         failed("Is a directory", last("/tmp", true));
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_the_whole_replaces_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.log");
+        std::fs::write(&path, "mine").unwrap();
+        take(&lines(), &file(&path, true), |event| match event {
+            Taken::Begun => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -34,8 +34,8 @@ use crate::watch::{WatchEvent, WatchOptions, watch as watch_containers};
 /// Messages that may wait. When it is full whoever sends waits, and behind it the engine.
 const WAITING: usize = 64;
 
-/// Lines that become one message. Taking them in costs a millisecond or two.
-const BATCH: usize = 2048;
+/// Events that become one message. In a flood each holds up to 256 KiB of lines.
+const BATCH: usize = 16;
 
 /// How much of a log's past is read at first; reading all of it would cost the engine seconds.
 const TAIL: u32 = 1000;

@@ -403,6 +403,7 @@ impl Reader {
         }
         self.mark(Timestamp::now(), Mark::Removed).await;
         self.place.removed = true;
+        self.place.history = None;
     }
 
     /// The name has gone to another container: what the old one wrote last, and how it ended.
@@ -764,7 +765,7 @@ impl Reader {
         {
             permit.send(FollowEvent::Mark {
                 source: self.source.clone(),
-                at: to,
+                at: from,
                 mark: Mark::Gap { from, to },
             });
         }

@@ -217,6 +217,29 @@ impl Block {
         }
     }
 
+    /// Takes what does not come before `key` out of it, as another block.
+    pub(super) fn split_off(&mut self, key: Key) -> Self {
+        let (mut before, mut behind) = (Self::default(), Self::default());
+        for (own, content) in self.entries() {
+            let addition = match content {
+                Content::Mark(mark) => Addition::Mark(mark.clone()),
+                Content::Line {
+                    channel,
+                    weight,
+                    bytes,
+                } => Addition::Line {
+                    channel,
+                    weight,
+                    bytes,
+                },
+            };
+            let into = if own < key { &mut before } else { &mut behind };
+            into.insert(own, addition);
+        }
+        *self = before;
+        behind
+    }
+
     /// Nothing more will come at its end.
     pub(super) fn seal(&mut self) {
         self.text.shrink_to_fit();

@@ -297,23 +297,20 @@ impl LogStore {
     /// Drops a block of the source that holds most: the oldest, or the one that is furthest from
     /// where somebody looks.
     fn evict(&mut self) -> bool {
-        let largest = (0u32..)
-            .zip(&mut self.sources)
-            .max_by_key(|(_, source)| source.bytes);
-        let Some((index, largest)) = largest else {
+        let sizes = (0u32..).zip(&self.sources);
+        let mut largest: Vec<(usize, u32)> = sizes.map(|(index, s)| (s.bytes, index)).collect();
+        largest.sort_unstable_by(|a, b| b.cmp(a));
+        let far = largest.iter().find_map(|(bytes, index)| {
+            let place = self.far_from_view(*index)?;
+            (*bytes > 0).then_some((*index, place))
+        });
+        // If there is nothing but what somebody looks at, some of that has to go.
+        let fallback = largest.first().map(|(_, index)| (*index, 0));
+        let Some((index, place)) = far.or(fallback) else {
             return false;
         };
-        let place = match &self.looked_at {
-            Some((id, sources)) if sources.contains(&index) => {
-                let here = largest.slot_of(id.key_in(index));
-                let newest = largest.block_count().saturating_sub(NEWEST + 1);
-                if newest.saturating_sub(here) > here {
-                    newest
-                } else {
-                    0
-                }
-            }
-            _ => 0,
+        let Some(largest) = self.sources.get_mut(index as usize) else {
+            return false;
         };
         let before = largest.bytes;
         let Some((first, last)) = largest.evict(place) else {
@@ -325,6 +322,24 @@ impl LogStore {
             last: LineId::new(last, index),
         });
         true
+    }
+
+    /// The block of a source that goes first; `None` where only what somebody looks at is left.
+    fn far_from_view(&self, index: u32) -> Option<usize> {
+        let source = self.sources.get(index as usize)?;
+        let Some((id, _)) = self
+            .looked_at
+            .as_ref()
+            .filter(|(_, sources)| sources.contains(&index))
+        else {
+            return Some(0);
+        };
+        let here = source.slot_of(id.key_in(index));
+        let newest = source.block_count().saturating_sub(NEWEST + 1);
+        match newest.saturating_sub(here) > here {
+            true => Some(newest),
+            false => (here > 0).then_some(0),
+        }
     }
 
     /// Drops all that is kept of a source.

@@ -199,32 +199,66 @@ impl Source {
             gap.lines = gap.lines.map(|lines| lines + 1);
             return false;
         }
-        let place = place.unwrap_or(0);
-        let is_last = place + 1 >= self.slots.len();
-        let place = match self.slots.get(place) {
-            Some(slot) if is_last && self.after.is_some() && slot.block.last() < Some(key) => {
-                self.open()
+        // The first line of a log that was opened is the one with lines missing in front of it,
+        // also where marks that we made ourselves stand behind it already.
+        let opens = self.after.is_some() && matches!(addition, Addition::Line { .. });
+        let has_room = |slot: &Slot| slot.has_room(&addition, block_bytes);
+        let place = match place {
+            Some(place) if !opens && self.slots.get(place).is_some_and(has_room) => place,
+            Some(place) => {
+                let behind = self.split(place, key);
+                self.open(behind)
             }
-            Some(slot) if !is_last || slot.has_room(&addition, block_bytes) => place,
-            Some(slot) if slot.block.last() > Some(key) => place,
-            _ => self.open(),
+            None if !opens && self.slots.front().is_some_and(has_room) => 0,
+            None => self.open(0),
         };
+        if opens && let Some(slot) = self.slots.get_mut(place) {
+            slot.gap = self.after.take();
+        }
         self.insert(place, key, addition);
         true
     }
 
-    /// A new last block.
-    fn open(&mut self) -> usize {
-        if let Some(slot) = self.slots.back_mut() {
+    /// An empty block at a place, for what comes there.
+    fn open(&mut self, place: usize) -> usize {
+        let above = place.checked_sub(1);
+        if let Some(slot) = above.and_then(|above| self.slots.get_mut(above)) {
             Arc::make_mut(&mut slot.block).seal();
         }
-        self.slots.push_back(Slot {
-            rank: self.len(),
-            gap: self.after.take(),
-            filled: false,
-            block: Arc::default(),
-        });
-        self.slots.len() - 1
+        self.slots.insert(
+            place,
+            Slot {
+                rank: 0,
+                gap: None,
+                filled: false,
+                block: Arc::default(),
+            },
+        );
+        self.rank_again(place);
+        place
+    }
+
+    /// Divides a block so that what comes behind `key` stands in one of its own. Returns where
+    /// that is.
+    fn split(&mut self, place: usize, key: Key) -> usize {
+        let behind = match self.slots.get_mut(place) {
+            Some(slot) if slot.block.last() > Some(key) => {
+                Arc::make_mut(&mut slot.block).split_off(key)
+            }
+            _ => return place + 1,
+        };
+        let filled = self.slots.get(place).is_some_and(|slot| slot.filled);
+        self.slots.insert(
+            place + 1,
+            Slot {
+                rank: 0,
+                gap: None,
+                filled,
+                block: Arc::new(behind),
+            },
+        );
+        self.rank_again(place + 1);
+        place + 1
     }
 
     fn insert(&mut self, place: usize, key: Key, addition: Addition<'_>) {
@@ -434,7 +468,10 @@ impl Source {
                 }
             };
         }
-        self.evicted = self.evicted.saturating_sub(1);
+        // Those that nobody has counted were never held.
+        if gap.lines.is_some() {
+            self.evicted = self.evicted.saturating_sub(1);
+        }
         Some(key)
     }
 

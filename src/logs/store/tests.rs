@@ -340,6 +340,61 @@ fn a_snapshot_is_what_was_held_then() {
     assert_eq!(found, (0..500).map(|n| 2 * n).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_mark_that_is_ahead_does_not_make_one_block_of_all_that_comes_before_it() {
+    let mut store = LogStore::new(64 << 10);
+    let a = source("a");
+    store.push_mark(&a, at(1 << 40), Mark::Recreated);
+    for n in 0..5000 {
+        push(&mut store, &a, n, "some text that takes room");
+    }
+    // A whole block goes at once; a sixteenth of the budget is one.
+    assert!(store.held() > store.budget() / 2, "{}", store.held());
+    let texts = texts(store.merged([&a]).forward_from_start());
+    assert_eq!(texts.last().map(String::as_str), Some("Recreated"));
+    assert_eq!(gaps(&store, &a).len(), 1);
+}
+
+#[test]
+fn marks_that_came_before_the_log_was_opened_do_not_take_its_gap() {
+    let mut store = LogStore::default();
+    let a = source("a");
+    store.push_mark(&a, at(1000), Mark::Resumed);
+    store.opened(&a, false, false);
+    let first = push(&mut store, &a, 10, "10");
+    push(&mut store, &a, 20, "20");
+    push(&mut store, &a, 2000, "2000");
+    assert_eq!(gaps(&store, &a), [(10, None, false)]);
+    assert!(store.begin_fill(first, Filling::FromBelow));
+    fill(&mut store, first, &[(5, "5"), (10, "10")]);
+    store.end_fill(first.source(), whole(true));
+    assert_eq!(
+        texts(store.merged([&a]).forward_from_start()),
+        ["5", "10", "20", "Resumed", "2000"]
+    );
+}
+
+#[test]
+fn what_is_looked_at_does_not_go_while_others_have_something_to_give() {
+    let mut store = LogStore::new(64 << 10);
+    let all = ["seen", "b", "c", "d"].map(source);
+    for n in 0..320 {
+        for source in &all {
+            push(&mut store, source, n, "some text that takes room");
+        }
+    }
+    let [seen, others @ ..] = &all;
+    let first = store.merged([seen]).first().unwrap();
+    store.look_at(Some((first, [seen].into_iter())));
+    for n in 320..400 {
+        push(&mut store, seen, n, "some text that takes room");
+    }
+    assert!(store.holds(first));
+    assert_eq!(store.usage(seen).evicted, 0);
+    assert!(others.iter().any(|other| store.usage(other).evicted > 0));
+    assert!(store.held() <= store.budget());
+}
+
 /// The places that have lines missing in front of them: their time, how many, and whether for
 /// good.
 fn gaps(store: &LogStore, source: &SourceId) -> Vec<(i64, Option<u64>, bool)> {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::line::{Channel, SourceId};
 use crate::logs::index::{Found, Index};
-use crate::logs::store::{Filled, Filling, LineId, LogStore};
+use crate::logs::store::{Entry, Filled, Filling, LineId, LogStore};
 use crate::logs::{FollowEvent, PageEvent, Piece};
 use crate::text::sanitize::sanitize_plain;
 use crate::tui::effect::{Effect, PageRequest};
@@ -159,6 +159,8 @@ pub(super) fn paged(
         Ok(PageEvent::Lines(batch)) => {
             if page.stops_when_full && !state.logs.has_room(2 * batch.bytes()) {
                 stop(state, ticket, effects);
+                // From here on it is read page by page, as far as one goes.
+                state.log_pane.hold(&state.logs);
                 state.notify(format!(
                     "the {} MiB for logs are full; the rest is read when you go there",
                     state.logs.budget() >> 20
@@ -187,9 +189,11 @@ pub(super) fn paged(
                 reached_start,
                 complete: reached_before,
             };
-            let nothing_came = page.lines == 0;
+            let (nothing_came, before) = (page.lines == 0, page.before);
             end_fill(state, source, Some(end));
-            if nothing_came {
+            // Asking again at once would give the same.
+            let stays = |entry: Entry<'_>| entry.gap.is_some_and(|gap| !gap.lost);
+            if nothing_came || state.logs.get(before).is_some_and(stays) {
                 page_later(state, ticket);
             }
             state.pages.remove(&ticket);
@@ -215,8 +219,6 @@ fn page_later(state: &mut State, ticket: u64) {
 fn stop(state: &mut State, ticket: u64, effects: &mut Vec<Effect>) {
     if let Some(page) = state.pages.remove(&ticket) {
         end_fill(state, page.source, None);
-        let until = state.now.saturating_add(PAUSE).unwrap_or(state.now);
-        state.paged_later.insert(page.before, until);
         effects.push(Effect::StopPage(ticket));
     }
 }

@@ -112,7 +112,9 @@ fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8]) {
     let raw = sanitize(bytes.get(..SHOWN).unwrap_or(bytes)).text;
     let found = matcher.ranges(&raw).next();
     let found = found.and_then(|range| raw.get(range)).unwrap_or("…");
+    // Behind the level of a structured line, which is in columns of its own.
     let at = reading.level.as_ref().map_or(0, |_| WORD.min(text.len()));
+    let at = if text.is_char_boundary(at) { at } else { 0 };
     text.insert_str(at, &format!("⟨{found}⟩ "));
     let start = at + '⟨'.len_utf8();
     reading.hits.push(start..start + found.len());
@@ -133,6 +135,16 @@ mod tests {
             .push(&source, at, Channel::Out, line.as_bytes())
             .unwrap();
         pager.read(&store.get(id).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_hit_far_behind_in_a_plain_line_divides_no_character() {
+        let mut pager = Pager::default();
+        let matcher = Matcher::new("needle").unwrap();
+        pager.search = Some(Index::seeking(matcher));
+        let line = format!("WARN ééé {} needle", "x".repeat(SHOWN));
+        let text = read_by(&pager, &line).styled.text;
+        assert!(text.starts_with("⟨…⟩ WARN ééé"), "{}", &text[..40]);
     }
 
     fn read(line: &str) -> Reading {
