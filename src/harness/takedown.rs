@@ -299,7 +299,7 @@ impl Harness {
                 number += 1;
                 continue;
             }
-            return conclude(tally, confirmed, left, sink);
+            return conclude(&tally, confirmed, left, sink);
         }
     }
 
@@ -330,7 +330,7 @@ impl Harness {
 
 /// Names what is left, with the reasons; nothing is.
 fn conclude(
-    tally: Tally,
+    tally: &Tally,
     confirmed: &[ConfirmedPlan],
     left: Vec<TeardownPlan>,
     sink: &mut Sink,
