@@ -139,7 +139,9 @@ fn a_termination_ends_what_runs() {
     script(project.path(), "endless", "echo begun; exec sleep 1000");
     let mut session = dashboard(project.path(), 80, 24);
     session.until_text("lost, retry in");
-    session.press("3j");
+    session.press("3");
+    session.until_text("Replays ─ 3");
+    session.press("j");
     session.until_text("This one is endless.");
     session.press("r");
     session.until_text("begun");
