@@ -25,8 +25,7 @@ pub(super) fn take(
     mut tell: impl FnMut(Taken) -> ControlFlow<()>,
 ) {
     let _ = match open(target) {
-        Ok((path, file)) => {
-            let draft = draft(target, &path);
+        Ok(Opened { path, draft, file }) => {
             let mut out = BufWriter::with_capacity(1 << 16, file);
             let begun = tell(Taken::Begun);
             let written = match begun {
@@ -65,7 +64,7 @@ pub(super) fn take(
 /// Puts text into the file that stands in for the clipboard.
 pub(super) fn keep(text: &str) -> Taken {
     let write = || {
-        let (path, mut file) = open(&Target::Clipboard)?;
+        let Opened { path, mut file, .. } = open(&Target::Clipboard)?;
         file.write_all(text.as_bytes())?;
         let lines = text.lines().count() as u64;
         Ok(Taken::Done { path, lines })
@@ -73,23 +72,50 @@ pub(super) fn keep(text: &str) -> Taken {
     write().unwrap_or_else(|error: io::Error| Taken::Failed(error.to_string()))
 }
 
-fn open(target: &Target) -> io::Result<(PathBuf, File)> {
+/// A file that is begun.
+struct Opened {
+    path: PathBuf,
+    /// What is written, and must not stay if it does not become whole: what is there is replaced by
+    /// the whole, or stays as it is. `None` for what is no file of ours, such as a device.
+    draft: Option<PathBuf>,
+    file: File,
+}
+
+impl Opened {
+    fn whole(path: PathBuf, file: File) -> Self {
+        let draft = Some(path.clone());
+        Self { path, draft, file }
+    }
+}
+
+fn open(target: &Target) -> io::Result<Opened> {
     let mut options = OpenOptions::new();
     options.write(true);
     match target {
         Target::File { path, replace } => {
             let path = at_home(path)?;
-            let file = match replace {
-                true => match std::fs::metadata(&path) {
-                    Ok(there) if there.file_type().is_fifo() => {
-                        return Err(io::Error::other("it is a pipe, which waits for its reader"));
-                    }
-                    Ok(there) if !there.is_file() => options.open(&path)?,
-                    _ => options.create_new(true).open(beside(&path))?,
-                },
-                false => options.create_new(true).open(&path)?,
-            };
-            Ok((path, file))
+            if !replace {
+                let file = options.create_new(true).open(&path)?;
+                return Ok(Opened::whole(path, file));
+            }
+            match std::fs::metadata(&path) {
+                Ok(there) if there.file_type().is_fifo() => {
+                    Err(io::Error::other("it is a pipe, which waits for its reader"))
+                }
+                Ok(there) if !there.is_file() => Ok(Opened {
+                    file: options.open(&path)?,
+                    draft: None,
+                    path,
+                }),
+                _ => {
+                    let draft = beside(&path);
+                    Ok(Opened {
+                        file: options.create_new(true).open(&draft)?,
+                        draft: Some(draft),
+                        path,
+                    })
+                }
+            }
         }
         Target::Clipboard => {
             let path = clipboard()?;
@@ -99,7 +125,7 @@ fn open(target: &Target) -> io::Result<(PathBuf, File)> {
                 _ => {}
             }
             let file = options.create_new(true).mode(OWN).open(&path)?;
-            Ok((path, file))
+            Ok(Opened::whole(path, file))
         }
         Target::Pager => {
             static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -107,20 +133,8 @@ fn open(target: &Target) -> io::Result<(PathBuf, File)> {
             let name = format!("tackroom-{}-{count}.log", std::process::id());
             let path = std::env::temp_dir().join(name);
             let file = options.create_new(true).mode(OWN).open(&path)?;
-            Ok((path, file))
+            Ok(Opened::whole(path, file))
         }
-    }
-}
-
-/// The file that is written, and that must not stay if it does not become whole: what is there is
-/// replaced by the whole, or stays as it is. `None` for what is no file of ours, such as a device.
-fn draft(target: &Target, path: &Path) -> Option<PathBuf> {
-    match target {
-        Target::File { replace: true, .. } => match std::fs::metadata(path) {
-            Ok(there) if !there.is_file() => None,
-            _ => Some(beside(path)),
-        },
-        _ => Some(path.to_owned()),
     }
 }
 

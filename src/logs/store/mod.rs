@@ -116,8 +116,6 @@ pub struct Usage {
     pub bytes: usize,
     /// Entries that had to go for the budget, without those that came back.
     pub evicted: u64,
-    /// Lines that came as they were written, whether or not they are still held.
-    pub arrived: u64,
 }
 
 /// A run of one source's entries that is held no longer.
@@ -363,7 +361,6 @@ impl LogStore {
                 entries: source.len() as usize,
                 bytes: source.bytes,
                 evicted: source.evicted,
-                arrived: source.arrived,
             })
     }
 

@@ -77,12 +77,9 @@ pub(super) fn forget(store: &mut LogStore, pane: &mut Pager) {
 
 /// Keeps what the user looks at, whatever comes in.
 fn look_at(state: &mut State) {
-    let pane = &state.log_pane;
-    let anchor = pane.anchor(&state.logs);
-    let sources = pane.sources().to_vec();
-    state
-        .logs
-        .look_at(anchor.map(|anchor| (anchor, sources.iter())));
+    let (store, pane) = (&mut state.logs, &state.log_pane);
+    let anchor = pane.anchor(store);
+    store.look_at(anchor.map(|anchor| (anchor, pane.sources().iter())));
 }
 
 /// Looks through everything that is held for what is sought in a pane.

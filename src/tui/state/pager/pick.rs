@@ -148,10 +148,7 @@ impl Pager {
         } else {
             Some(start)
         };
-        let arrived = match self.position {
-            Position::Paused { arrived, .. } | Position::Top { arrived } => arrived,
-            Position::Follow => self.arrived(store),
-        };
+        let arrived = self.arrived_before(store);
         self.position = Position::Paused {
             top: top.unwrap_or(start),
             arrived,
