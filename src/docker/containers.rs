@@ -7,16 +7,16 @@ use bollard::models::{ContainerInspectResponse, ContainerMemoryStats, ContainerS
 use bollard::query_parameters::{
     ListContainersOptions, RemoveContainerOptions, StatsOptions, StopContainerOptions,
 };
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::StreamExt;
 use http_body_util::BodyExt;
 
-use super::explain::{explain, protocol};
+use super::explain::protocol;
 use super::{DockerEngine, convert};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::selector::Selector;
-use crate::domain::stats::Sample;
-use crate::engine::{EngineError, ErrorKind, Inspect, Removal, Stream};
+use crate::domain::stats::Usage;
+use crate::engine::{EngineError, ErrorKind, Inspect, Removal};
 
 /// How much longer than other requests a removal may take: the engine deletes the container's
 /// files before it answers.
@@ -119,71 +119,60 @@ fn whole_seconds(grace: Duration) -> i32 {
     i32::try_from(grace.as_secs().saturating_add(begun)).unwrap_or(i32::MAX)
 }
 
-pub(super) fn stats(engine: &DockerEngine, id: &ContainerId) -> Stream<Sample> {
-    let engine = engine.clone();
-    let id = id.clone();
-    stream::once(async move {
-        // Where nothing limits a container, the samples name the machine's memory as its limit.
-        let limited = memory_limited(&inspect(&engine, &id).await?.raw);
-        let options = StatsOptions {
-            stream: true,
-            one_shot: false,
-        };
-        let transport = engine.transport.clone();
-        let samples = engine
-            .docker
-            .stats(id.as_str(), Some(options))
-            .map_err(move |error| explain(&transport, error));
-        Ok(samples
-            .try_take_while(|sample| std::future::ready(Ok(is_alive(sample))))
-            .map_ok(move |sample| self::sample(&sample, limited)))
-    })
-    .try_flatten()
-    .boxed()
+/// One sample, which the engine takes at once: without `one_shot` it waits for a second one.
+pub(super) async fn usage(
+    engine: &DockerEngine,
+    id: &ContainerId,
+) -> Result<Option<Usage>, EngineError> {
+    let machine_memory = machine_memory(engine).await?;
+    let options = StatsOptions {
+        stream: false,
+        one_shot: true,
+    };
+    let answer = engine
+        .bounded(async {
+            let mut answers = engine.docker.stats(id.as_str(), Some(options));
+            answers.next().await.transpose()
+        })
+        .await?;
+    Ok(answer
+        .filter(is_alive)
+        .and_then(|stats| self::usage_of(&stats, machine_memory)))
 }
 
-fn memory_limited(inspected: &serde_json::Value) -> bool {
-    inspected
-        .pointer("/HostConfig/Memory")
-        .and_then(serde_json::Value::as_i64)
-        .is_some_and(|bytes| bytes > 0)
+/// Where nothing limits a container, the engine names the machine's memory as its limit.
+async fn machine_memory(engine: &DockerEngine) -> Result<Option<u64>, EngineError> {
+    let ask = || async {
+        let info = engine.bounded(engine.docker.info()).await?;
+        Ok(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()))
+    };
+    engine.machine_memory.get_or_try_init(ask).await.copied()
 }
 
-/// Once a container has ended the engine goes on with empty samples.
-fn is_alive(sample: &ContainerStatsResponse) -> bool {
-    sample.read.as_deref().and_then(convert::moment).is_some()
+/// Of a container that has ended the engine gives an empty sample.
+fn is_alive(stats: &ContainerStatsResponse) -> bool {
+    stats.read.as_deref().and_then(convert::moment).is_some()
 }
 
-fn sample(stats: &ContainerStatsResponse, limited: bool) -> Sample {
-    let memory = stats.memory_stats.as_ref();
-    Sample {
-        cpu_percent: cpu_percent(stats),
-        memory: memory.map_or(0, used_memory),
-        memory_limit: memory.and_then(|memory| memory.limit).filter(|_| limited),
-    }
-}
-
-/// The container's share of the machine's processor time between two samples, times the number
-/// of cores: what `docker stats` prints.
-fn cpu_percent(stats: &ContainerStatsResponse) -> Option<f64> {
-    let now = stats.cpu_stats.as_ref()?;
-    let before = stats.precpu_stats.as_ref()?;
-    let machine_before = before.system_cpu_usage.filter(|usage| *usage > 0)?;
-    let machine = now.system_cpu_usage?.checked_sub(machine_before)?;
-    let usage = now.cpu_usage.as_ref()?;
-    let own = usage
-        .total_usage?
-        .saturating_sub(before.cpu_usage.as_ref()?.total_usage?);
-    if machine == 0 {
-        return None;
-    }
-    let cores = now
+/// `None` where the engine leaves the processor's counters out.
+fn usage_of(stats: &ContainerStatsResponse, machine_memory: Option<u64>) -> Option<Usage> {
+    let cpu = stats.cpu_stats.as_ref()?;
+    let used = cpu.cpu_usage.as_ref()?;
+    let cores = cpu
         .online_cpus
         .filter(|cores| *cores > 0)
-        .map(f64::from)
-        .or_else(|| Some(usage.percpu_usage.as_ref()?.len() as f64))
-        .unwrap_or(1.0);
-    Some(own as f64 / machine as f64 * cores * 100.0)
+        .or_else(|| u32::try_from(used.percpu_usage.as_ref()?.len()).ok())
+        .unwrap_or(1);
+    let memory = stats.memory_stats.as_ref();
+    Some(Usage {
+        cpu: Duration::from_nanos(used.total_usage?),
+        machine: Duration::from_nanos(cpu.system_cpu_usage?),
+        cores,
+        memory: memory.map_or(0, used_memory),
+        memory_limit: memory
+            .and_then(|memory| memory.limit)
+            .filter(|limit| machine_memory.is_none_or(|machine| *limit < machine)),
+    })
 }
 
 /// Memory without the page cache that the kernel would give back at once: what `docker stats`
@@ -210,47 +199,45 @@ mod tests {
     }
 
     #[test]
-    fn load_is_counted_in_percent_of_one_core() {
-        let two_busy_of_four = stats_of(json!({
+    fn counters_are_nanoseconds() {
+        let it = stats_of(json!({
             "cpu_stats": {
-                "cpu_usage": {"total_usage": 3_000}, "system_cpu_usage": 9_000, "online_cpus": 4,
+                "cpu_usage": {"total_usage": 3_000_000_000_u64},
+                "system_cpu_usage": 9_000_000_000_u64,
+                "online_cpus": 4,
             },
-            "precpu_stats": {"cpu_usage": {"total_usage": 1_000}, "system_cpu_usage": 5_000},
         }));
-        assert_eq!(cpu_percent(&two_busy_of_four), Some(200.0));
+        let usage = usage_of(&it, None).unwrap();
+        assert_eq!(usage.cpu, Duration::from_secs(3));
+        assert_eq!(usage.machine, Duration::from_secs(9));
+        assert_eq!(usage.cores, 4);
+        assert_eq!(usage_of(&stats_of(json!({})), None), None);
     }
 
-    #[test]
-    fn the_first_sample_has_no_load() {
-        let first = stats_of(json!({
-            "cpu_stats": {
-                "cpu_usage": {"total_usage": 3_000}, "system_cpu_usage": 9_000, "online_cpus": 4,
-            },
-            "precpu_stats": {"cpu_usage": {"total_usage": 0}},
+    fn with_memory(memory: &serde_json::Value) -> Usage {
+        let it = stats_of(json!({
+            "cpu_stats": {"cpu_usage": {"total_usage": 1}, "system_cpu_usage": 1},
+            "memory_stats": memory,
         }));
-        assert_eq!(cpu_percent(&first), None);
-        assert_eq!(cpu_percent(&stats_of(json!({}))), None);
+        usage_of(&it, Some(1000)).unwrap()
     }
 
     #[test]
     fn cache_does_not_count_as_memory() {
         for key in ["inactive_file", "total_inactive_file"] {
-            let it = stats_of(json!({
-                "memory_stats": {"usage": 100, "limit": 500, "stats": {key: 40}},
-            }));
-            assert_eq!(sample(&it, true).memory, 60);
-            assert_eq!(sample(&it, true).memory_limit, Some(500));
-            assert_eq!(sample(&it, false).memory_limit, None);
+            let it = with_memory(&json!({"usage": 100, "stats": {key: 40}}));
+            assert_eq!(it.memory, 60);
         }
-        let odd = stats_of(json!({"memory_stats": {"usage": 10, "stats": {"inactive_file": 40}}}));
-        assert_eq!(sample(&odd, true).memory, 10);
+        let odd = with_memory(&json!({"usage": 10, "stats": {"inactive_file": 40}}));
+        assert_eq!(odd.memory, 10);
     }
 
     #[test]
-    fn a_limit_is_one_that_was_set() {
-        assert!(memory_limited(&json!({"HostConfig": {"Memory": 1024}})));
-        assert!(!memory_limited(&json!({"HostConfig": {"Memory": 0}})));
-        assert!(!memory_limited(&json!({})));
+    fn a_limit_is_one_below_the_machines_memory() {
+        let limit = |limit: u64| with_memory(&json!({"limit": limit})).memory_limit;
+        assert_eq!(limit(999), Some(999));
+        assert_eq!(limit(1000), None);
+        assert_eq!(with_memory(&json!({})).memory_limit, None);
     }
 
     #[test]

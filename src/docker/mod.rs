@@ -19,6 +19,7 @@ use bollard::Docker;
 use bollard::errors::Error;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 pub use connect::{connect, connect_with};
 
@@ -30,7 +31,7 @@ use crate::domain::id::ContainerId;
 use crate::domain::line::PartBatch;
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
-use crate::domain::stats::Sample;
+use crate::domain::stats::Usage;
 use crate::engine::{
     Engine, EngineError, Inspect, LogRequest, NetworkInfo, Removal, Stream, VolumeInfo,
 };
@@ -43,6 +44,8 @@ pub struct DockerEngine {
     transport: Transport,
     docker: Docker,
     host: Arc<host::Host>,
+    /// Bytes of memory of the machine that it runs on, once it was asked.
+    machine_memory: Arc<OnceCell<Option<u64>>>,
 }
 
 impl DockerEngine {
@@ -54,6 +57,7 @@ impl DockerEngine {
             transport,
             docker,
             host: Arc::default(),
+            machine_memory: Arc::default(),
         })
     }
 
@@ -99,8 +103,9 @@ impl Engine for DockerEngine {
         logs::read(self, id, request)
     }
 
-    fn stats(&self, id: &ContainerId) -> Stream<Sample> {
-        containers::stats(self, id)
+    fn usage(&self, id: &ContainerId) -> Answer<'_, Option<Usage>> {
+        let id = id.clone();
+        async move { containers::usage(self, &id).await }.boxed()
     }
 
     fn networks(&self, selector: &Selector) -> Answer<'_, Vec<NetworkInfo>> {

@@ -26,7 +26,7 @@ use crate::domain::line::{Channel, Part, PartBatch};
 use crate::domain::link::EngineInfo;
 use crate::domain::origins::Origins;
 use crate::domain::selector::Selector;
-use crate::domain::stats::Sample;
+use crate::domain::stats::Usage;
 
 /// The longest part of a line, as real engines cut it.
 const PART: usize = 16 * 1024;
@@ -66,7 +66,7 @@ pub enum Call {
     Inspect(ContainerId),
     Events,
     Logs(ContainerId, LogRequest),
-    Stats(ContainerId),
+    Usage(ContainerId),
     Networks(Selector),
     Volumes(Selector),
     Image(String),
@@ -85,7 +85,7 @@ pub enum Operation {
     Inspect,
     Events,
     Logs,
-    Stats,
+    Usage,
     Networks,
     Volumes,
     Image,
@@ -104,7 +104,7 @@ impl Call {
             Self::Inspect(_) => Operation::Inspect,
             Self::Events => Operation::Events,
             Self::Logs(..) => Operation::Logs,
-            Self::Stats(_) => Operation::Stats,
+            Self::Usage(_) => Operation::Usage,
             Self::Networks(_) => Operation::Networks,
             Self::Volumes(_) => Operation::Volumes,
             Self::Image(_) => Operation::Image,
@@ -121,7 +121,7 @@ impl Call {
         match self {
             Self::Inspect(id)
             | Self::Logs(id, _)
-            | Self::Stats(id)
+            | Self::Usage(id)
             | Self::Stop(id, _)
             | Self::RemoveContainer(id) => Some(id.as_str()),
             Self::RemoveNetwork(name) | Self::RemoveVolume(name) | Self::Image(name) => Some(name),
@@ -275,7 +275,7 @@ struct Entry {
     todo: VecDeque<Step>,
     /// Where in the log each run ended that is over.
     ends: Vec<RunEnd>,
-    samples: Vec<Sample>,
+    usage: Option<Usage>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -446,11 +446,11 @@ impl FakeEngine {
         });
     }
 
-    /// Offers a sample to those who read the container's statistics.
-    pub fn sample(&self, id: &ContainerId, sample: Sample) {
+    /// What the container has used from now on, for as long as it runs.
+    pub fn uses(&self, id: &ContainerId, usage: Usage) {
         self.change(|world| {
             if let Some(entry) = world.entry_mut(id) {
-                entry.samples.push(sample);
+                entry.usage = Some(usage);
             }
         });
     }
@@ -821,7 +821,7 @@ impl World {
             jolts: Vec::new(),
             todo: VecDeque::new(),
             ends: Vec::new(),
-            samples: Vec::new(),
+            usage: None,
         });
         self.emit(&id, Action::Created);
         id
@@ -1099,22 +1099,12 @@ impl Engine for FakeEngine {
         )
     }
 
-    fn stats(&self, id: &ContainerId) -> Stream<Sample> {
-        let (asked, id) = (id.clone(), id.clone());
-        self.stream(
-            Call::Stats(id.clone()),
-            move |world| world.known(&asked).map(|_| 0),
-            move |world, next| match world.entry(&id) {
-                Some(entry) if entry.container.state.is_alive() => match entry.samples.get(*next) {
-                    Some(sample) => {
-                        *next += 1;
-                        Found::Item(*sample)
-                    }
-                    None => Found::Later,
-                },
-                _ => Found::End,
-            },
-        )
+    fn usage(&self, id: &ContainerId) -> BoxFuture<'_, Result<Option<Usage>>> {
+        let asked = id.clone();
+        self.answer(Call::Usage(id.clone()), move |world| {
+            let entry = world.known(&asked)?;
+            Ok(entry.usage.filter(|_| entry.container.state.is_alive()))
+        })
     }
 
     fn networks(&self, selector: &Selector) -> BoxFuture<'_, Result<Vec<NetworkInfo>>> {

@@ -15,7 +15,7 @@ use crate::domain::label::Labels;
 use crate::domain::line::PartBatch;
 use crate::domain::link::EngineInfo;
 use crate::domain::selector::Selector;
-use crate::domain::stats::Sample;
+use crate::domain::stats::Usage;
 
 pub(crate) type Result<T> = std::result::Result<T, EngineError>;
 /// A stream of answers. It ends when the engine ends it; an error is its last item.
@@ -44,8 +44,8 @@ pub trait Engine: Send + Sync + 'static {
     /// in large batches; a followed one gives each line within a few milliseconds.
     fn logs(&self, id: &ContainerId, request: LogRequest) -> Stream<PartBatch>;
 
-    /// Samples of a running container, about one a second, until it ends.
-    fn stats(&self, id: &ContainerId) -> Stream<Sample>;
+    /// What a container has used by now; `None` if it is not running.
+    fn usage(&self, id: &ContainerId) -> BoxFuture<'_, Result<Option<Usage>>>;
 
     /// The networks that carry ALL these labels, with what is attached to them.
     fn networks(&self, selector: &Selector) -> BoxFuture<'_, Result<Vec<NetworkInfo>>>;

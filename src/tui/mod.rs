@@ -142,9 +142,10 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
 fn keep_diagnostics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Both fail only where somebody else logs already, and then that is where it goes.
-        let _ = tui_logger::init_logger(tui_logger::LevelFilter::Debug);
+        // Without its `init_logger`, whose thread looks for news a hundred times a second: what is
+        // new is taken over when a frame is drawn.
         tui_logger::set_default_level(tui_logger::LevelFilter::Info);
+        // It fails only where somebody else logs already, and then that is where it goes.
         let layer = tui_logger::TuiTracingSubscriberLayer;
         let _ = tracing_subscriber::registry().with(layer).try_init();
     });

@@ -33,7 +33,7 @@ pub enum Msg {
     /// All containers of the scope as they are now.
     Containers(Arc<[Container]>),
     Engine(EngineEvent),
-    Stats(ContainerId, Sample),
+    Stats(Vec<(ContainerId, Sample)>),
     Logs(Vec<FollowEvent>),
     /// A part of the answer to [`super::effect::Effect::Scan`].
     Found(Found),

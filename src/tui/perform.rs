@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ use crate::domain::plan::Fingerprint;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Signal};
 use crate::domain::scope::{Asker, StackName};
-use crate::engine::{Backoff, Engine, Tail};
+use crate::engine::{Engine, Tail};
 use crate::harness::{Consent, Harness, Request, Session, Teardown};
 use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
 use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
 use crate::replay::discover;
-use crate::watch::{WatchEvent, WatchOptions, watch as watch_containers};
+use crate::watch::{WatchEvent, WatchOptions, sample, watch as watch_containers};
 
 /// Messages that may wait. When it is full whoever sends waits, and behind it the engine.
 const WAITING: usize = 64;
@@ -75,7 +76,7 @@ impl Performer {
         ));
         tasks.spawn(select_logs(wanted_logs, inputs));
         tasks.spawn(follow_logs(engine.clone(), followed, messages.clone()));
-        tasks.spawn(sample(engine, wanted_stats, messages.clone()));
+        tasks.spawn(sample_wanted(engine, wanted_stats, messages.clone()));
         let mut performer = Self {
             context,
             messages,
@@ -422,41 +423,13 @@ async fn follow_logs(
     }
 }
 
-/// One stream of samples for each container that is wanted.
-async fn sample(
+async fn sample_wanted(
     engine: Arc<dyn Engine>,
-    mut wanted: watch::Receiver<BTreeSet<ContainerId>>,
+    wanted: watch::Receiver<BTreeSet<ContainerId>>,
     messages: mpsc::Sender<Msg>,
 ) {
-    let mut tasks = JoinSet::new();
-    let mut sampled: BTreeMap<ContainerId, AbortHandle> = BTreeMap::new();
-    while wanted.changed().await.is_ok() {
-        let now = wanted.borrow_and_update().clone();
-        sampled.retain(|id, task| {
-            let keep = now.contains(id);
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
-        for id in now {
-            sampled.entry(id).or_insert_with_key(|id| {
-                tasks.spawn(sample_one(engine.clone(), id.clone(), messages.clone()))
-            });
-        }
-        while tasks.try_join_next().is_some() {}
-    }
-}
-
-/// A stream that ends although its container is still wanted was cut off: by an outage, perhaps.
-async fn sample_one(engine: Arc<dyn Engine>, id: ContainerId, messages: mpsc::Sender<Msg>) {
-    let mut backoff = Backoff::default();
-    loop {
-        let mut samples = engine.stats(&id);
-        while let Some(Ok(sample)) = samples.next().await {
-            backoff.reset();
-            send(&messages, Msg::Stats(id.clone(), sample)).await;
-        }
-        tokio::time::sleep(backoff.step()).await;
+    let mut rounds = pin!(sample(engine, wanted));
+    while let Some(samples) = rounds.next().await {
+        send(&messages, Msg::Stats(samples)).await;
     }
 }

@@ -161,14 +161,22 @@ impl Write for Frame {
     }
 }
 
+/// What is written of a frame that is as blank as the screen.
+fn unchanged(
+    terminal: &mut Terminal<CrosstermBackend<Frame>>,
+    frame: &Frame,
+) -> io::Result<Vec<u8>> {
+    terminal.draw(|_| {})?;
+    Ok(frame.take())
+}
+
 /// Draws on the terminal and reads its keys.
 #[derive(Debug)]
 pub(super) struct Tty {
     terminal: Terminal<CrosstermBackend<Frame>>,
     frame: Frame,
-    /// The bytes of the last frame. A frame only writes what differs from the one before, so two
-    /// equal ones in a row are two in which nothing did.
-    last: Vec<u8>,
+    /// The bytes of a frame in which nothing differs from the one before.
+    unchanged: Vec<u8>,
     input: Option<Input>,
     mouse: bool,
     guard: Option<Guard>,
@@ -178,11 +186,12 @@ impl Tty {
     pub(super) fn open() -> io::Result<Self> {
         let guard = Guard::take()?;
         let frame = Frame::default();
-        let terminal = Terminal::new(CrosstermBackend::new(frame.clone()))?;
+        let mut terminal = Terminal::new(CrosstermBackend::new(frame.clone()))?;
+        let unchanged = unchanged(&mut terminal, &frame)?;
         Ok(Self {
             terminal,
             frame,
-            last: Vec::new(),
+            unchanged,
             input: Some(Input::new()),
             mouse: true,
             guard: Some(guard),
@@ -207,16 +216,14 @@ impl Tty {
 
     fn present(&mut self) -> io::Result<()> {
         let frame = self.frame.take();
-        if frame == self.last {
+        if frame == self.unchanged {
             return Ok(());
         }
         let mut out = io::stdout().lock();
         queue!(out, BeginSynchronizedUpdate)?;
         out.write_all(&frame)?;
         queue!(out, EndSynchronizedUpdate)?;
-        out.flush()?;
-        self.last = frame;
-        Ok(())
+        out.flush()
     }
 }
 
@@ -230,6 +237,7 @@ impl Front for Tty {
     }
 
     fn draw(&mut self, state: &State) -> io::Result<()> {
+        tui_logger::move_events();
         self.terminal.draw(|frame| {
             let layout = layout(frame.area(), state);
             view(state, &layout, frame);
@@ -238,7 +246,6 @@ impl Front for Tty {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        self.last.clear();
         // Not by `clear`, which asks the terminal where its cursor is and waits for the answer.
         let area = Rect::from((Position::ORIGIN, self.terminal.size()?));
         self.terminal.resize(area)

@@ -4,6 +4,7 @@
 //! event only leads to another list, so a lost event costs a delay and never a wrong row.
 
 mod reconcile;
+mod sampler;
 #[cfg(test)]
 mod tests;
 mod watcher;
@@ -11,6 +12,7 @@ mod watcher;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use sampler::sample;
 pub use watcher::watch;
 
 use crate::domain::container::Container;

@@ -107,7 +107,6 @@ async fn an_engine_that_accepts_and_never_answers_is_given_up() {
         follow: true,
     };
     let logs = engine.logs(&id, request).try_collect::<Vec<_>>();
-    let stats = engine.stats(&id).try_collect::<Vec<_>>();
     let answers = bounded(futures_util::future::join_all([
         engine.info().map_err_of(),
         engine.list(&anything()).map_err_of(),
@@ -118,7 +117,7 @@ async fn an_engine_that_accepts_and_never_answers_is_given_up() {
         engine.remove_volume("v").map_err_of(),
         engine.stop(&id, Duration::ZERO).map_err_of(),
         logs.map_err_of(),
-        stats.map_err_of(),
+        engine.usage(&id).map_err_of(),
     ]))
     .await;
     for answer in answers {
@@ -191,7 +190,7 @@ async fn an_engine_that_never_says_why_it_refuses_is_given_up() {
             .logs(&id, request)
             .try_collect::<Vec<_>>()
             .map_err_of(),
-        engine.stats(&id).try_collect::<Vec<_>>().map_err_of(),
+        engine.usage(&id).map_err_of(),
     ]))
     .await;
     for answer in answers {

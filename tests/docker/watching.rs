@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use tackroom::domain::container::{Health, State};
 use tackroom::domain::event::Action;
 use tackroom::domain::scope::Scope;
+use tackroom::engine::ErrorKind;
 use tackroom::engine::contract::{Spec, World};
 use tackroom::engine::fake::Step;
 use tackroom::watch::{WatchEvent, WatchOptions, watch};
@@ -126,19 +127,30 @@ async fn statistics_count_a_busy_core_and_end_with_the_container() {
     let burn = vec!["burn".to_owned()];
     let id = world.create_raw(burn, Spec::default(), extra).await;
     world.start(&id).await;
-    let mut samples = engine.stats(&id);
-    let first = bounded(samples.next()).await.unwrap().unwrap();
-    assert_eq!(first.cpu_percent, None);
-    let second = bounded(samples.next()).await.unwrap().unwrap();
+    let usage = async || bounded(engine.usage(&id)).await.unwrap();
+    let first = usage().await.unwrap();
     // However busy the machine is, the container gets some of one core and no more than that.
-    let load = second.cpu_percent.unwrap();
+    let busy = async {
+        loop {
+            let now = usage().await.unwrap();
+            if now.cpu >= first.cpu + Duration::from_millis(500) {
+                return now;
+            }
+        }
+    };
+    let second = bounded(busy).await;
+    let sample = second.since(Some(&first));
+    let load = sample.cpu_percent.unwrap();
     assert!((1.0..=130.0).contains(&load), "{load}");
-    assert!((1..64 << 20).contains(&second.memory), "{second:?}");
-    assert_eq!(second.memory_limit, Some(64 << 20));
+    assert!((1..64 << 20).contains(&sample.memory), "{sample:?}");
+    assert_eq!(sample.memory_limit, Some(64 << 20));
     bounded(engine.stop(&id, Duration::from_secs(30)))
         .await
         .unwrap();
-    bounded(async { while samples.next().await.is_some() {} }).await;
+    assert_eq!(usage().await, None);
+    bounded(engine.remove_container(&id)).await.unwrap();
+    let error = bounded(engine.usage(&id)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
 }
 
 #[tokio::test]

@@ -602,8 +602,8 @@ async fn containers_and_their_logs_arrive() {
         hands.until("exited · code 137").await;
     })
     .await;
-    let stats = |call: &Call| matches!(call, Call::Stats(id) if *id == first);
-    assert!(engine.calls().iter().any(stats));
+    let usage = |call: &Call| matches!(call, Call::Usage(id) if *id == first);
+    assert!(engine.calls().iter().any(usage));
 }
 
 #[tokio::test(start_paused = true)]

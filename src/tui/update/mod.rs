@@ -59,9 +59,7 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
                 state.tree.ran_out_of_memory(&event.container);
             }
         }
-        Msg::Stats(id, sample) => {
-            state.samples.insert(id, sample);
-        }
+        Msg::Stats(samples) => state.samples.extend(samples),
         Msg::Logs(events) => logs::take(state, events),
         Msg::Found(found) => logs::found(state, &found),
         Msg::Paged(ticket, event) => logs::paged(state, ticket, event, &mut effects),
