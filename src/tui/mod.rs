@@ -60,8 +60,9 @@ pub async fn run(context: Arc<Context>, color: bool) -> Result<Exit, Error> {
     keep_diagnostics();
     let mut asks = asks(&context)?;
     let mut tty = Tty::open()?;
-    let mut state = State::new(setup(&context, color), tty.size(), Timestamp::now());
+    // First: the engine answers while we look up the time zone.
     let (mut performer, mut messages) = Performer::start(context.clone());
+    let mut state = State::new(setup(&context, color), tty.size(), Timestamp::now());
     let ended = runtime::run(
         &mut state,
         &mut tty,

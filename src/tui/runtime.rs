@@ -18,8 +18,13 @@ use super::state::State;
 use super::update::update;
 use crate::domain::run::Signal;
 
-/// What happens by itself is drawn at most this often; a key is answered at once.
+/// What happens by itself is drawn at most this often over a longer time; a key is answered at
+/// once.
 pub(super) const FRAME: Duration = Duration::from_millis(33);
+
+/// How far a frame may run ahead of that, so that what happens after a pause, and the first list,
+/// which comes a moment after the first frame, are drawn at once.
+const AHEAD: Duration = Duration::from_millis(3 * 33);
 
 /// Messages taken in one turn, between two looks at the keyboard.
 const TURN: usize = 4;
@@ -88,7 +93,7 @@ pub(super) async fn run(
     };
     let mut batch = Vec::with_capacity(TURN);
     let mut next_second = Instant::now() + to_next_second(clock());
-    let mut next_frame = Instant::now();
+    let mut pace = Pace::new();
     let mut dirty = true;
     while !desk.quit {
         tokio::select! {
@@ -112,12 +117,12 @@ pub(super) async fn run(
                 }
                 desk.draw();
                 dirty = false;
-                next_frame = Instant::now() + FRAME;
+                pace.drawn();
             }
-            () = sleep_until(next_frame), if dirty && desk.is_ours() => {
+            () = sleep_until(pace.next), if dirty && desk.is_ours() => {
                 desk.draw();
                 dirty = false;
-                next_frame = Instant::now() + FRAME;
+                pace.drawn();
             }
             ended = pager_end(&mut desk.pager) => {
                 desk.take_back(ended);
@@ -138,6 +143,29 @@ pub(super) async fn run(
         }
     }
     desk.broken.map_or(Ok(()), Err)
+}
+
+/// When the next frame may be drawn.
+struct Pace {
+    next: Instant,
+    /// When it would be if all frames had kept their distance.
+    even: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            next: now,
+            even: now,
+        }
+    }
+
+    fn drawn(&mut self) {
+        let now = Instant::now();
+        self.even = self.even.clamp(now, now + AHEAD) + FRAME;
+        self.next = now.max(self.even.checked_sub(AHEAD).unwrap_or(now));
+    }
 }
 
 struct Desk<'a, F, B> {
