@@ -110,6 +110,7 @@ impl Reading {
     /// What there is, or what comes next.
     async fn next(&mut self) -> Option<Result<PartBatch, EngineError>> {
         if self.gather {
+            self.pieces.rest();
             sleep(GATHER).await;
         }
         let mut batch = PartBatch::default();

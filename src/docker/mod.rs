@@ -9,6 +9,7 @@ mod explain;
 mod host;
 mod logs;
 mod objects;
+mod socket;
 mod transport;
 
 use std::collections::BTreeSet;

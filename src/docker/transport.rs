@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::endpoint::Endpoint;
+use super::socket::{Rest, Socket, Watched};
 
 /// bollard's own limit is in whole seconds and covers the same span as ours: out of the way.
 const NO_LIMIT: u64 = 365 * 24 * 3600;
@@ -149,12 +150,18 @@ async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Er
 pub(super) struct Pieces {
     body: Incoming,
     connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    rest: Rest,
 }
 
 impl Pieces {
     /// The next piece; `None` at the end of the answer. Nothing is lost where the future is dropped.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Until the next piece is asked for, nothing that arrives wakes anybody.
+    pub(super) fn rest(&self) {
+        self.rest.rest();
     }
 
     fn poll_next(
@@ -187,9 +194,11 @@ impl Pieces {
 
 async fn pieces<S>(stream: S, mut request: Request<Empty<Bytes>>) -> Result<Pieces, Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Watched,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let socket = Socket::new(stream);
+    let rest = socket.rest();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     let mut connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection);
     direct(&mut request)?;
     let mut driven = true;
@@ -204,6 +213,7 @@ where
     Ok(Pieces {
         body: response.into_body(),
         connection: driven.then_some(connection),
+        rest,
     })
 }
 
