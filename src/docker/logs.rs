@@ -33,8 +33,9 @@ const BATCH_PARTS: usize = 4096;
 const BATCH_BYTES: usize = 256 << 10;
 
 /// How long new parts of a followed log are left to gather. Each comes by itself, and reading
-/// every one as soon as it is there costs more than everything else about it.
-const GATHER: Duration = Duration::from_millis(2);
+/// every one as soon as it is there costs more than everything else about it. No longer than that:
+/// the engine waits when a few hundred of them fill the socket.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A log that is not followed ends by itself, so silence in it means that the engine hangs. It
 /// may be silent for this many times the limit of an answer: it goes through gigabytes to find
