@@ -29,15 +29,13 @@ const AHEAD: Duration = Duration::from_millis(3 * 33);
 /// Messages taken in one turn, between two looks at the keyboard.
 const TURN: usize = 4;
 
-/// Keys taken before they are drawn together: a burst from the wheel is one frame.
-const BURST: usize = 64;
+/// Between two frames that answer keys: what the wheel sends in a burst is a few frames.
+const BURST: Duration = Duration::from_millis(5);
 
 /// The terminal as the loop sees it.
 pub(super) trait Front {
     /// The next key, click or paste. Nothing is lost if it is not waited for to the end.
     fn next(&mut self) -> impl Future<Output = Option<io::Result<Msg>>>;
-    /// One that waits already.
-    fn ready(&mut self) -> impl Future<Output = Option<Msg>>;
     fn draw(&mut self, state: &State) -> io::Result<()>;
     fn redraw(&mut self) -> io::Result<()>;
     fn copy(&mut self, text: &str) -> io::Result<()>;
@@ -111,13 +109,8 @@ pub(super) async fn run(
                     Some(Err(error)) => desk.lose(Some(error)),
                     None => desk.lose(None),
                 }
-                for _ in 0..BURST {
-                    let Some(key) = desk.front.ready().await else { break };
-                    desk.handle(key);
-                }
-                desk.draw();
-                dirty = false;
-                pace.drawn();
+                dirty = true;
+                pace.hurry();
             }
             () = sleep_until(pace.next), if dirty && desk.is_ours() => {
                 desk.draw();
@@ -150,6 +143,10 @@ struct Pace {
     next: Instant,
     /// When it would be if all frames had kept their distance.
     even: Instant,
+    /// The next one answers a key.
+    hurried: bool,
+    /// When the next that answers a key may be.
+    next_answer: Instant,
 }
 
 impl Pace {
@@ -158,12 +155,22 @@ impl Pace {
         Self {
             next: now,
             even: now,
+            hurried: false,
+            next_answer: now,
         }
+    }
+
+    fn hurry(&mut self) {
+        self.hurried = true;
+        self.next = self.next.min(self.next_answer);
     }
 
     fn drawn(&mut self) {
         let now = Instant::now();
         self.even = self.even.clamp(now, now + AHEAD) + FRAME;
+        if std::mem::take(&mut self.hurried) {
+            self.next_answer = now + BURST;
+        }
         self.next = now.max(self.even.checked_sub(AHEAD).unwrap_or(now));
     }
 }

@@ -232,10 +232,6 @@ impl Front for Tty {
         self.input.as_mut()?.next().await
     }
 
-    async fn ready(&mut self) -> Option<Msg> {
-        self.input.as_mut()?.ready().await
-    }
-
     fn draw(&mut self, state: &State) -> io::Result<()> {
         tui_logger::move_events();
         self.terminal.draw(|frame| {

@@ -51,6 +51,10 @@ fn dashboard_with(
     rows: u16,
     variables: &[(&str, &str)],
 ) -> Session {
+    Session::start(command(directory, variables), columns, rows)
+}
+
+fn command(directory: &Path, variables: &[(&str, &str)]) -> CommandBuilder {
     let mut command = CommandBuilder::new(BINARY);
     command.cwd(directory);
     command.args(["--host", "unix:///nowhere/engine.sock"]);
@@ -63,7 +67,7 @@ fn dashboard_with(
     for (name, value) in variables {
         command.env(name, value);
     }
-    Session::start(command, columns, rows)
+    command
 }
 
 fn pid(session: &Session) -> Pid {
@@ -176,6 +180,17 @@ fn a_closed_window_lets_a_hook_end_in_order_and_kills_by_its_signal() {
     assert_eq!(ended.unwrap(), "in order\n");
     let left = sleeping_in(project.path());
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_window_that_closes_without_a_signal_ends_it_as_well() {
+    let project = project();
+    let mut command = command(project.path(), &[]);
+    command.set_controlling_tty(false);
+    let mut session = Session::start(command, 120, 40);
+    session.until_text("lost, retry in");
+    let status = session.hang_up();
+    assert_eq!(status.signal(), Some("Hangup"), "{status:?}");
 }
 
 /// Processes that still work in a directory.

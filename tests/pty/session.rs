@@ -96,10 +96,11 @@ impl Session {
         status
     }
 
-    /// Closes the terminal's window and waits for the end. The thread that reads lets go of the
-    /// window with the next thing that is printed: a dashboard prints the time.
+    /// Closes the terminal's window while a key is answered, and waits for the end. The thread
+    /// that reads lets go of the window with the next thing that is printed.
     pub(crate) fn hang_up(&mut self) -> ExitStatus {
         self.output = mpsc::channel().1;
+        self.press("?");
         self.keys = Box::new(std::io::sink());
         self.master = None;
         self.ended.recv_timeout(PATIENCE).expect("it does not end")

@@ -52,10 +52,6 @@ impl Front for Screen {
         self.keys.recv().await.map(Ok)
     }
 
-    async fn ready(&mut self) -> Option<Msg> {
-        self.keys.try_recv().ok()
-    }
-
     fn draw(&mut self, state: &State) -> io::Result<()> {
         if self.broken.load(Ordering::Relaxed) {
             return Err(io::Error::other("the terminal has gone"));
