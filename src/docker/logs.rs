@@ -19,6 +19,7 @@ use super::transport::{Pieces, Transport};
 use crate::domain::id::ContainerId;
 use crate::domain::line::{Channel, PartBatch};
 use crate::engine::{EngineError, ErrorKind, LogRequest, Stream, Tail};
+use crate::text::lines::LINE_CAP;
 
 /// The frames of a container without a terminal: the channel, three empty bytes, and the length
 /// of what follows.
@@ -178,6 +179,8 @@ struct Decoder {
     clock: Clock,
     /// The last timestamp, for a frame that should come without one.
     last: Timestamp,
+    /// The timestamp of a terminal's line whose beginning was handed on already.
+    torn: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -269,21 +272,30 @@ impl Decoder {
         while let Some(end) = bytes.get(looked..).and_then(|rest| memchr(b'\n', rest)) {
             let next = looked + end + 1;
             self.line(bytes.get(start..next).unwrap_or_default(), batch);
+            self.torn = None;
             start = next;
             looked = next;
         }
-        start
+        let rest = bytes.get(start..).unwrap_or_default();
+        if rest.len() < LINE_CAP {
+            return start;
+        }
+        // It may never end. What is left could be the beginning of a timestamp.
+        let end = rest.len() - (WHOLE + FRACTION);
+        self.line(rest.get(..end).unwrap_or_default(), batch);
+        start + end
     }
 
     /// A terminal's line, whose parts come glued together, each behind its timestamp. The parts
     /// of one line carry the same one, to the nanosecond, so it is looked for as it stands.
     fn line(&mut self, line: &[u8], batch: &mut PartBatch) {
-        let own = match self.clock.stamp(line) {
-            Some((_, length)) => line.get(..length).unwrap_or_default(),
-            None => return self.part(Channel::Out, line, batch),
+        let own = match (self.clock.stamp(line), self.torn.take()) {
+            (Some((_, length)), None) => line.get(..length).unwrap_or_default().to_vec(),
+            (_, Some(own)) => own,
+            (None, None) => return self.part(Channel::Out, line, batch),
         };
         let mut start = 0;
-        for next in memmem::find_iter(line, own).skip(1) {
+        for next in memmem::find_iter(line, &own).filter(|next| *next > 0) {
             self.part(
                 Channel::Out,
                 line.get(start..next).unwrap_or_default(),
@@ -292,6 +304,7 @@ impl Decoder {
             start = next;
         }
         self.part(Channel::Out, line.get(start..).unwrap_or_default(), batch);
+        self.torn = Some(own);
     }
 
     fn part(&mut self, channel: Channel, message: &[u8], batch: &mut PartBatch) {
@@ -429,6 +442,33 @@ mod tests {
         let texts: Vec<&[u8]> = parts.iter().map(|part| &*part.bytes).collect();
         assert_eq!(texts, [&b"aaa"[..], b"bbb", b"c\r\n", b"torn"]);
         assert!(parts.iter().all(|part| part.at == at()));
+    }
+
+    #[test]
+    fn a_terminal_s_line_that_does_not_end_is_not_held_back() {
+        let mut decoder = Decoder::default();
+        let mut batch = PartBatch::default();
+        let mut answer = Vec::new();
+        for n in 0..300 {
+            answer.extend_from_slice(format!("{STAMP} ").as_bytes());
+            answer.extend_from_slice(&[b'a' + (n % 26) as u8; 16_384]);
+        }
+        answer.extend_from_slice(b"\n");
+        answer.extend_from_slice(format!("{STAMP} ").as_bytes());
+        answer.extend_from_slice(b"next\n");
+        let mut most = 0;
+        for piece in answer.chunks(10_007) {
+            decoder.push(piece, &mut batch).unwrap();
+            most = most.max(decoder.pending.len());
+        }
+        assert!(most < LINE_CAP + 2 * 10_007, "{most}");
+        let text: Vec<u8> = batch
+            .iter()
+            .flat_map(|(_, _, bytes)| bytes.to_vec())
+            .collect();
+        assert_eq!(text.len(), 300 * 16_384 + 1 + "next\n".len());
+        assert!(text.ends_with(b"n\nnext\n"));
+        assert!(batch.iter().all(|(stamp, ..)| stamp == at()));
     }
 
     #[test]

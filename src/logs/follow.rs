@@ -115,8 +115,9 @@ impl Follower {
             Action::OutOfMemory => {
                 view.send_modify(|view| view.ran_out_of_memory(container, event.at));
             }
+            Action::Destroyed => view.send_modify(|view| view.went(container, event.at)),
             // Nothing to remember, but a reason to look.
-            Action::Started | Action::Destroyed => view.send_modify(|_| {}),
+            Action::Started => view.send_modify(|_| {}),
             _ => {}
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct Reader {
 #[derive(Default)]
 struct Place {
     container: Option<ContainerId>,
+    /// It has the name of one before it, and that was not told yet.
+    anew: bool,
     cursor: Cursor,
     /// What the cursor passed last, of a log that rotates.
     history: Option<History>,
@@ -209,9 +211,9 @@ impl Reader {
             && old != *new
         {
             self.leave(&old).await?;
-            self.mark(Timestamp::now(), Mark::Recreated).await;
             self.place = Place {
                 container: Some(new.clone()),
+                anew: true,
                 opened: true,
                 trouble: self.place.trouble,
                 ..Place::default()
@@ -237,6 +239,10 @@ impl Reader {
         };
         self.resumed(Trouble::Engine).await;
 
+        if self.place.anew {
+            self.mark(inspect.container.created, Mark::Recreated).await;
+            self.place.anew = false;
+        }
         let detail = inspect.detail();
         let running = is_running(&inspect);
         if detail.log_rotates {
@@ -277,8 +283,7 @@ impl Reader {
             Ok(false) => Ok(Next::Again { progressed: true }),
             Err(error) if error.kind == ErrorKind::Unsupported => {
                 let cause = error.message;
-                self.mark(Timestamp::now(), Mark::Unreadable { cause })
-                    .await;
+                self.mark(self.now(), Mark::Unreadable { cause }).await;
                 self.place.unreadable = true;
                 Ok(Next::Again { progressed: true })
             }
@@ -338,7 +343,7 @@ impl Reader {
         if !run.ended {
             self.exited(death, detail.started, None, false).await;
         }
-        let at = detail.started.unwrap_or_else(Timestamp::now);
+        let at = detail.started.unwrap_or_else(|| self.now());
         self.mark(at, Mark::Restarted).await;
         self.place.run = Some(Run::new(detail));
         Ok(())
@@ -382,7 +387,7 @@ impl Reader {
         let at = death
             .map(|death| death.at)
             .or(at)
-            .unwrap_or_else(Timestamp::now);
+            .unwrap_or_else(|| self.now());
         self.mark(at, mark).await;
         if let Some(run) = &mut self.place.run {
             run.ended = true;
@@ -401,7 +406,9 @@ impl Reader {
             let death = self.death_notice(id, run).await;
             self.exited(death, None, None, false).await;
         }
-        self.mark(Timestamp::now(), Mark::Removed).await;
+        let at = self.view.borrow().removal_of(id);
+        self.mark(at.unwrap_or_else(|| self.now()), Mark::Removed)
+            .await;
         self.place.removed = true;
         self.place.history = None;
     }
@@ -436,17 +443,22 @@ impl Reader {
         };
         if self.place.trouble.is_none() {
             let cause = error.message.clone();
-            self.mark(Timestamp::now(), Mark::Interrupted { cause })
-                .await;
+            self.mark(self.now(), Mark::Interrupted { cause }).await;
         }
         self.place.trouble = Some(trouble);
     }
 
     async fn resumed(&mut self, over: Trouble) {
         if self.place.trouble == Some(over) {
-            self.mark(Timestamp::now(), Mark::Resumed).await;
+            self.mark(self.now(), Mark::Resumed).await;
             self.place.trouble = None;
         }
+    }
+
+    /// Of what the engine has told no time: it is behind what was read, whatever our clock says.
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        self.place.cursor.newest().map_or(now, |last| last.max(now))
     }
 
     /// What a mark stands for is to be noted right behind it, with nothing to wait for between.

@@ -89,12 +89,15 @@ impl Bench {
         self.look().await;
     }
 
-    async fn next(&mut self) -> String {
-        let event = timeout(Duration::from_secs(120), self.told.next())
+    async fn next_event(&mut self) -> LogEvent {
+        timeout(Duration::from_secs(120), self.told.next())
             .await
             .expect("nothing is told any more")
-            .expect("the stream ended");
-        text(&event)
+            .expect("the stream ended")
+    }
+
+    async fn next(&mut self) -> String {
+        text(&self.next_event().await)
     }
 
     async fn expect(&mut self, wanted: &[&str]) {
@@ -361,6 +364,28 @@ async fn another_container_of_the_name_is_read_from_its_beginning() {
     engine.line(&new, "on");
     bench.expect(&["on"]).await;
     bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_stand_among_the_lines_by_the_engine_s_clock() {
+    let engine = FakeEngine::new();
+    let script = [Step::out("up\n"), Step::UntilStopped];
+    let id = engine.run(member("a").script(script));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["up"]).await;
+    engine.recreate(&id).unwrap();
+    bench.watch().await;
+    let mut last = None;
+    for wanted in ["-- exited 137", "-- removed", "-- recreated", "up"] {
+        let event = bench.next_event().await;
+        assert_eq!(text(&event), wanted);
+        let at = match event {
+            LogEvent::Line { line, .. } => line.at,
+            LogEvent::Mark { at, .. } => at,
+        };
+        assert!(Some(at) >= last && at <= engine.now(), "{wanted}: {at}");
+        last = Some(at);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ pub(super) struct View {
     running: bool,
     death: Option<Death>,
     out_of_memory: Option<(ContainerId, Timestamp)>,
+    removal: Option<(ContainerId, Timestamp)>,
 }
 
 /// How a container ended, as the engine's event told.
@@ -68,6 +69,16 @@ impl View {
     /// instead of the main process.
     pub(super) fn ran_out_of_memory(&mut self, container: ContainerId, at: Timestamp) {
         self.out_of_memory = Some((container, at));
+    }
+
+    pub(super) fn went(&mut self, container: ContainerId, at: Timestamp) {
+        self.removal = Some((container, at));
+    }
+
+    /// When the container was removed, by the engine's clock.
+    pub(super) fn removal_of(&self, container: &ContainerId) -> Option<Timestamp> {
+        let removal = self.removal.as_ref();
+        removal.filter(|(id, _)| id == container).map(|(_, at)| *at)
     }
 
     /// Whether there is no sense in following the run of `container` that began at `started`: it

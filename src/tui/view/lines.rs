@@ -33,6 +33,9 @@ pub(super) fn draw_logs(state: &State, area: &PaneArea, focused: bool, buffer: &
     if evicted > 0 {
         parts.push((format!("{evicted} older dropped"), Role::Warning));
     }
+    if let Some(text) = reading(state) {
+        parts.push((text, Role::Busy));
+    }
     let names: Vec<&str> = pager.names().iter().map(|name| &**name).collect();
     if !names.is_empty() {
         parts.push((names.join(", "), Role::Text));
@@ -46,6 +49,13 @@ pub(super) fn draw_logs(state: &State, area: &PaneArea, focused: bool, buffer: &
         Some(text) => say(state, &text, area.inner, buffer),
         None => draw_lines(state, pager, &state.logs, area.inner, buffer),
     }
+}
+
+/// What is being read of older lines.
+fn reading(state: &State) -> Option<String> {
+    let lines = state.pages.values().map(|page| page.lines).sum::<usize>();
+    let is_long = state.pages.values().any(|page| page.stops_when_full);
+    is_long.then(|| format!("reading, {} lines", grouped(lines as u64)))
 }
 
 /// Why there is nothing to see, where there is nothing.

@@ -43,7 +43,14 @@ impl Pager {
         };
         let mut reading = readable.unwrap_or_else(|| plain(bytes, own));
         if let Some(matcher) = self.matcher() {
-            find(&mut reading, matcher, bytes);
+            let is_hit = || match &self.search {
+                // The index has looked through it already, which takes long for such a line.
+                Some(search) if bytes.len() > SHOWN => {
+                    search.at_or_after(entry.id) == Some(entry.id)
+                }
+                _ => matcher.is_match(bytes),
+            };
+            find(&mut reading, matcher, bytes, is_hit);
         }
         Some(reading)
     }
@@ -103,10 +110,10 @@ fn place_of(text: &str, level: Level) -> Option<Range<usize>> {
 
 /// The search looks at the bytes. Where what it found is not in the readable text, it stands
 /// in front of that: a line that matches never looks as if it did not.
-fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8]) {
+fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8], is_hit: impl FnOnce() -> bool) {
     let text = &mut reading.styled.text;
     reading.hits = matcher.ranges(text).collect();
-    if !reading.hits.is_empty() || !matcher.is_match(bytes) {
+    if !reading.hits.is_empty() || !is_hit() {
         return;
     }
     let raw = sanitize(bytes.get(..SHOWN).unwrap_or(bytes)).text;
@@ -125,15 +132,18 @@ mod tests {
     use super::*;
     use crate::domain::line::{Channel, SourceId};
     use crate::logs::index::Index;
-    use crate::logs::store::LogStore;
+    use crate::logs::store::{LineId, LogStore};
 
-    fn read_by(pager: &Pager, line: &str) -> Reading {
+    fn stored(line: &str) -> (LogStore, LineId) {
         let source = SourceId("api".into());
         let mut store = LogStore::default();
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let id = store
-            .push(&source, at, Channel::Out, line.as_bytes())
-            .unwrap();
+        let id = store.push(&source, at, Channel::Out, line.as_bytes());
+        (store, id.unwrap())
+    }
+
+    fn read_by(pager: &Pager, line: &str) -> Reading {
+        let (store, id) = stored(line);
         pager.read(&store.get(id).unwrap()).unwrap()
     }
 
@@ -143,6 +153,11 @@ mod tests {
         let matcher = Matcher::new("needle").unwrap();
         pager.search = Some(Index::seeking(matcher));
         let line = format!("WARN ééé {} needle", "x".repeat(SHOWN));
+        let unknown = read_by(&pager, &line).styled.text;
+        assert!(unknown.starts_with("WARN ééé"), "{}", &unknown[..40]);
+        let (store, id) = stored(&line);
+        let content = store.get(id).unwrap().content;
+        pager.search.as_mut().unwrap().offer(id, &content);
         let text = read_by(&pager, &line).styled.text;
         assert!(text.starts_with("⟨…⟩ WARN ééé"), "{}", &text[..40]);
     }
