@@ -16,6 +16,7 @@ pub mod line;
 pub mod link;
 pub mod moment;
 pub mod origins;
+pub mod past;
 pub mod plan;
 pub mod replay;
 pub mod run;
