@@ -308,13 +308,23 @@ async fn a_container_that_removes_itself_is_read_to_its_end() {
         ..named(&world, "passing")
     };
     let name = extra.name.clone().unwrap();
-    let steps = ["out:ready\n", "gate", &format!("many:{LINES}"), "exit:3"];
+    // What comes before a follow request stands is lost with a container that removes itself.
+    let steps = [
+        "out:ready\n",
+        "gate",
+        "out:followed\n",
+        "gate",
+        &format!("many:{LINES}"),
+        "exit:3",
+    ];
     let steps = steps.map(str::to_owned).to_vec();
     let id = world.create_raw(steps, Spec::default(), extra).await;
     let mut events = bounded(world.engine().events()).await.unwrap();
     world.start(&id).await;
     let mut followed = Followed::new(&world, &name).await;
     followed.expect(&["ready"]).await;
+    gate.open().await;
+    followed.expect(&["followed"]).await;
     gate.open().await;
     // Nobody takes a line before the container and its log are gone.
     loop {

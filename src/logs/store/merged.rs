@@ -128,6 +128,11 @@ impl<'a> Merged<'a> {
         })
     }
 
+    /// Whether nothing is missing that could be read.
+    pub fn is_whole(&self) -> bool {
+        self.parts.iter().all(|(_, source)| source.is_whole())
+    }
+
     /// The entry of the same source that comes before one.
     pub fn above(&self, id: LineId) -> Option<LineId> {
         self.before(id.source, id)

@@ -589,6 +589,13 @@ impl Source {
             .and_then(|slot| Some((slot.block.first()?, slot.rank.saturating_sub(here))))
     }
 
+    /// Whether nothing is missing that could be read.
+    pub(super) fn is_whole(&self) -> bool {
+        let gaps = self.slots.iter().map(|slot| slot.gap);
+        gaps.chain([self.after])
+            .all(|gap| gap.is_none_or(|gap| gap.lost))
+    }
+
     pub(super) fn blocks(&self) -> impl DoubleEndedIterator<Item = &Arc<Block>> {
         self.slots.iter().map(|slot| &slot.block)
     }

@@ -12,7 +12,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ratatui::layout::Rect;
 
@@ -121,10 +121,7 @@ fn settle(state: &mut State, effects: &mut Vec<Effect>) {
 
 fn show_logs(state: &mut State, effects: &mut Vec<Effect>) {
     let sources = state.tree.log_sources();
-    let named = sources
-        .iter()
-        .map(|source| (source.clone(), log_name(state, source, &sources)))
-        .collect();
+    let named = log_names(state, &sources);
     if state.log_pane.show(named) {
         logs::look_again(state, Pane::Logs, effects);
     }
@@ -135,15 +132,25 @@ fn show_logs(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The title of the container, unless another one that is shown has the same.
-fn log_name(state: &State, source: &SourceId, shown: &[SourceId]) -> String {
-    let title = |source| state.tree.container(source).map(|c| c.title());
-    let own = title(source);
-    let twice = shown.iter().filter(|other| title(*other) == own).count() > 1;
-    match own {
-        Some(title) if !twice => sanitize_plain(title).into_owned(),
-        _ => sanitize_plain(&source.0).into_owned(),
+/// Each with the title of its container, unless another one has the same.
+fn log_names(state: &State, sources: &[SourceId]) -> Vec<(SourceId, String)> {
+    let containers = state.tree.containers();
+    let titles: BTreeMap<&str, &str> = containers
+        .iter()
+        .map(|container| (&*container.name, container.title()))
+        .collect();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for title in sources.iter().filter_map(|source| titles.get(&*source.0)) {
+        *times.entry(title).or_default() += 1;
     }
+    let name = |source: &SourceId| match titles.get(&*source.0) {
+        Some(title) if times.get(title) == Some(&1) => sanitize_plain(title).into_owned(),
+        _ => sanitize_plain(&source.0).into_owned(),
+    };
+    sources
+        .iter()
+        .map(|source| (source.clone(), name(source)))
+        .collect()
 }
 
 fn show_output(state: &mut State, effects: &mut Vec<Effect>) {

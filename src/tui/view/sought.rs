@@ -32,13 +32,19 @@ pub(super) fn filter(pager: &Pager, store: &LogStore) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// `1,234 of 56,789 40 %`
+/// `1,234 of 56,789 held 40 %`. Only what is held is looked through, and a filter hides the rows
+/// that say that there is more.
 pub(super) fn passed(pager: &Pager, filter: &Index, store: &LogStore) -> String {
-    let all = pager.lines(store).merged().len();
+    let lines = pager.lines(store);
+    let merged = lines.merged();
+    let held = match merged.is_whole() {
+        true => "",
+        false => " held",
+    };
     let counts = format!(
-        "{} of {}",
+        "{} of {}{held}",
         grouped(filter.count() as u64),
-        grouped(all as u64)
+        grouped(merged.len() as u64)
     );
     match filter.is_done() {
         true => counts,
