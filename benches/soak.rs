@@ -79,7 +79,7 @@ fn main() {
         };
         take(&mut state, Msg::Logs(vec![opened]));
     }
-    for key in ["2", "/", "t", "o", "o", "k", "<cr>"] {
+    for key in ["2", "/", "t", "o", "o", "k", "enter"] {
         take(&mut state, Msg::Key(key.parse().expect("it is a key")));
     }
     let mut terminal =

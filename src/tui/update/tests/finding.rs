@@ -427,7 +427,7 @@ fn a_time_before_what_is_held_is_read_first() {
     assert_eq!(current(&state), "line 100");
     // What was read is found.
     assert!(
-        title(&state).contains("&line 500 of 500"),
+        title(&state).contains("&line 500 of 500 held"),
         "{}",
         title(&state)
     );
