@@ -87,7 +87,7 @@ fn busy(keys: &[&str]) -> State {
         Msg::Containers(Arc::from(containers.clone())),
     ];
     for (number, container) in (0i64..).zip(&containers) {
-        messages.push(Msg::Stats(vec![(container.id.clone(), sample)]));
+        messages.push(Msg::Stats(vec![(container.id.clone(), Some(sample))]));
         let source = SourceId(container.name.as_str().into());
         messages.push(Msg::Logs(vec![FollowEvent::Opened {
             source: source.clone(),

@@ -36,6 +36,7 @@ pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result
     let wanted = FollowOptions {
         tail: tail(&args.tail)?,
         whole_groups: false,
+        new_from_start: true,
         since: args.since.as_deref().map(since).transpose()?,
         follow: args.follow,
     };

@@ -15,7 +15,7 @@ use super::{DockerEngine, convert};
 use crate::domain::container::Container;
 use crate::domain::id::ContainerId;
 use crate::domain::selector::Selector;
-use crate::domain::stats::Usage;
+use crate::domain::stats::{ProcessorTime, Usage};
 use crate::engine::{EngineError, ErrorKind, Inspect, Removal};
 
 /// How much longer than other requests a removal may take: the engine deletes the container's
@@ -124,7 +124,7 @@ pub(super) async fn usage(
     engine: &DockerEngine,
     id: &ContainerId,
 ) -> Result<Option<Usage>, EngineError> {
-    let machine_memory = machine_memory(engine).await?;
+    let machine_memory = machine_memory(engine).await;
     let options = StatsOptions {
         stream: false,
         one_shot: true,
@@ -137,16 +137,21 @@ pub(super) async fn usage(
         .await?;
     Ok(answer
         .filter(is_alive)
-        .and_then(|stats| self::usage_of(&stats, machine_memory)))
+        .map(|stats| usage_of(&stats, machine_memory)))
 }
 
-/// Where nothing limits a container, the engine names the machine's memory as its limit.
-async fn machine_memory(engine: &DockerEngine) -> Result<Option<u64>, EngineError> {
+/// Where nothing limits a container, the engine names the machine's memory as its limit. A proxy
+/// before the engine may keep it to itself, and it is not asked twice.
+async fn machine_memory(engine: &DockerEngine) -> Option<u64> {
     let ask = || async {
-        let info = engine.bounded(engine.docker.info()).await?;
-        Ok(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()))
+        match engine.bounded(engine.docker.info()).await {
+            Ok(info) => Ok(info.mem_total.and_then(|bytes| u64::try_from(bytes).ok())),
+            Err(error) if error.is_outage() => Err(error),
+            Err(_) => Ok(None),
+        }
     };
-    engine.machine_memory.get_or_try_init(ask).await.copied()
+    let known = engine.machine_memory.get_or_try_init(ask).await;
+    known.copied().unwrap_or_default()
 }
 
 /// Of a container that has ended the engine gives an empty sample.
@@ -154,24 +159,29 @@ fn is_alive(stats: &ContainerStatsResponse) -> bool {
     stats.read.as_deref().and_then(convert::moment).is_some()
 }
 
-/// `None` where the engine leaves the processor's counters out.
-fn usage_of(stats: &ContainerStatsResponse, machine_memory: Option<u64>) -> Option<Usage> {
-    let cpu = stats.cpu_stats.as_ref()?;
-    let used = cpu.cpu_usage.as_ref()?;
-    let cores = cpu
-        .online_cpus
-        .filter(|cores| *cores > 0)
-        .or_else(|| u32::try_from(used.percpu_usage.as_ref()?.len()).ok())
-        .unwrap_or(1);
+fn usage_of(stats: &ContainerStatsResponse, machine_memory: Option<u64>) -> Usage {
     let memory = stats.memory_stats.as_ref();
-    Some(Usage {
-        cpu: Duration::from_nanos(used.total_usage?),
-        machine: Duration::from_nanos(cpu.system_cpu_usage?),
-        cores,
+    Usage {
+        processor: processor_time(stats),
         memory: memory.map_or(0, used_memory),
         memory_limit: memory
             .and_then(|memory| memory.limit)
             .filter(|limit| machine_memory.is_none_or(|machine| *limit < machine)),
+    }
+}
+
+fn processor_time(stats: &ContainerStatsResponse) -> Option<ProcessorTime> {
+    let counters = stats.cpu_stats.as_ref()?;
+    let used = counters.cpu_usage.as_ref()?;
+    let cores = counters
+        .online_cpus
+        .filter(|cores| *cores > 0)
+        .or_else(|| u32::try_from(used.percpu_usage.as_ref()?.len()).ok())
+        .unwrap_or(1);
+    Some(ProcessorTime {
+        own: Duration::from_nanos(used.total_usage?),
+        machine: Duration::from_nanos(counters.system_cpu_usage?),
+        cores,
     })
 }
 
@@ -207,19 +217,17 @@ mod tests {
                 "online_cpus": 4,
             },
         }));
-        let usage = usage_of(&it, None).unwrap();
-        assert_eq!(usage.cpu, Duration::from_secs(3));
-        assert_eq!(usage.machine, Duration::from_secs(9));
-        assert_eq!(usage.cores, 4);
-        assert_eq!(usage_of(&stats_of(json!({})), None), None);
+        let time = ProcessorTime {
+            own: Duration::from_secs(3),
+            machine: Duration::from_secs(9),
+            cores: 4,
+        };
+        assert_eq!(usage_of(&it, None).processor, Some(time));
+        assert_eq!(usage_of(&stats_of(json!({})), None).processor, None);
     }
 
     fn with_memory(memory: &serde_json::Value) -> Usage {
-        let it = stats_of(json!({
-            "cpu_stats": {"cpu_usage": {"total_usage": 1}, "system_cpu_usage": 1},
-            "memory_stats": memory,
-        }));
-        usage_of(&it, Some(1000)).unwrap()
+        usage_of(&stats_of(json!({"memory_stats": memory})), Some(1000))
     }
 
     #[test]

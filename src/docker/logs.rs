@@ -280,8 +280,12 @@ impl Decoder {
         if rest.len() < LINE_CAP {
             return start;
         }
-        // It may never end. What is left could be the beginning of a timestamp.
-        let end = rest.len() - (WHOLE + FRACTION);
+        // It may never end. It is cut in front of what could be the beginning of a timestamp.
+        let border = rest.len() - (WHOLE + FRACTION);
+        let near = border.saturating_sub(WHOLE + FRACTION);
+        let own = self.own_stamp(rest);
+        let stamp = own.and_then(|own| memmem::find(rest.get(near..)?, &own));
+        let end = stamp.map_or(border, |at| border.min(near + at));
         self.line(rest.get(..end).unwrap_or_default(), batch);
         start + end
     }
@@ -289,10 +293,8 @@ impl Decoder {
     /// A terminal's line, whose parts come glued together, each behind its timestamp. The parts
     /// of one line carry the same one, to the nanosecond, so it is looked for as it stands.
     fn line(&mut self, line: &[u8], batch: &mut PartBatch) {
-        let own = match (self.clock.stamp(line), self.torn.take()) {
-            (Some((_, length)), None) => line.get(..length).unwrap_or_default().to_vec(),
-            (_, Some(own)) => own,
-            (None, None) => return self.part(Channel::Out, line, batch),
+        let Some(own) = self.own_stamp(line) else {
+            return self.part(Channel::Out, line, batch);
         };
         let mut start = 0;
         for next in memmem::find_iter(line, &own).filter(|next| *next > 0) {
@@ -305,6 +307,15 @@ impl Decoder {
         }
         self.part(Channel::Out, line.get(start..).unwrap_or_default(), batch);
         self.torn = Some(own);
+    }
+
+    /// The timestamp that stands before each part of a terminal's line, with the blank behind it.
+    fn own_stamp(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        if self.torn.is_some() {
+            return self.torn.clone();
+        }
+        let (_, length) = self.clock.stamp(line)?;
+        Some(line.get(..length)?.to_vec())
     }
 
     fn part(&mut self, channel: Channel, message: &[u8], batch: &mut PartBatch) {
@@ -446,29 +457,31 @@ mod tests {
 
     #[test]
     fn a_terminal_s_line_that_does_not_end_is_not_held_back() {
-        let mut decoder = Decoder::default();
-        let mut batch = PartBatch::default();
+        const PART: usize = 16_384;
+        const PARTS: usize = 70;
         let mut answer = Vec::new();
-        for n in 0..300 {
+        for n in 0..PARTS {
             answer.extend_from_slice(format!("{STAMP} ").as_bytes());
-            answer.extend_from_slice(&[b'a' + (n % 26) as u8; 16_384]);
+            answer.extend_from_slice(&[b'a' + (n % 26) as u8; PART]);
         }
-        answer.extend_from_slice(b"\n");
-        answer.extend_from_slice(format!("{STAMP} ").as_bytes());
-        answer.extend_from_slice(b"next\n");
-        let mut most = 0;
-        for piece in answer.chunks(10_007) {
-            decoder.push(piece, &mut batch).unwrap();
-            most = most.max(decoder.pending.len());
+        answer.extend_from_slice(format!("\n{STAMP} next\n").as_bytes());
+        // The first cut is made at each place within and around a timestamp.
+        let cut = (LINE_CAP / (PART + STAMP.len() + 1) + 1) * (PART + STAMP.len() + 1);
+        for piece in (0..80).map(|more| cut + more - 5) {
+            let mut decoder = Decoder::default();
+            let mut batch = PartBatch::default();
+            let mut most = 0;
+            for piece in answer.chunks(piece) {
+                decoder.push(piece, &mut batch).unwrap();
+                most = most.max(decoder.pending.len());
+            }
+            assert!(most < LINE_CAP, "{most}");
+            let parts = batch.iter();
+            let text: Vec<u8> = parts.flat_map(|(_, _, bytes)| bytes.to_vec()).collect();
+            assert_eq!(text.len(), PARTS * PART + 1 + "next\n".len(), "{piece}");
+            assert!(text.ends_with(b"\nnext\n"));
+            assert!(batch.iter().all(|(stamp, ..)| stamp == at()));
         }
-        assert!(most < LINE_CAP + 2 * 10_007, "{most}");
-        let text: Vec<u8> = batch
-            .iter()
-            .flat_map(|(_, _, bytes)| bytes.to_vec())
-            .collect();
-        assert_eq!(text.len(), 300 * 16_384 + 1 + "next\n".len());
-        assert!(text.ends_with(b"n\nnext\n"));
-        assert!(batch.iter().all(|(stamp, ..)| stamp == at()));
     }
 
     #[test]

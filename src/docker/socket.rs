@@ -51,8 +51,8 @@ pub(super) struct Socket<S: Watched>(Arc<Mutex<State<S>>>);
 enum State<S: Watched> {
     Watched(S),
     Unwatched(S::Unwatched),
-    /// It could not be taken from the runtime, or given to it.
-    Lost,
+    /// It could not be taken from the runtime, or given to it; why, until that was told.
+    Lost(Option<io::Error>),
 }
 
 impl<S: Watched> Socket<S> {
@@ -64,8 +64,11 @@ impl<S: Watched> Socket<S> {
         let state = Arc::clone(&self.0);
         Rest(Box::new(move || {
             let mut state = lock(&state);
-            *state = match std::mem::replace(&mut *state, State::Lost) {
-                State::Watched(socket) => socket.unwatch().map_or(State::Lost, State::Unwatched),
+            *state = match std::mem::replace(&mut *state, State::Lost(None)) {
+                State::Watched(socket) => match socket.unwatch() {
+                    Ok(socket) => State::Unwatched(socket),
+                    Err(error) => State::Lost(Some(error)),
+                },
                 state => state,
             };
         }))
@@ -77,15 +80,17 @@ impl<S: Watched> Socket<S> {
     ) -> Poll<io::Result<T>> {
         let mut state = lock(&self.0);
         if let State::Unwatched(_) = *state
-            && let State::Unwatched(socket) = std::mem::replace(&mut *state, State::Lost)
+            && let State::Unwatched(socket) = std::mem::replace(&mut *state, State::Lost(None))
         {
             *state = State::Watched(S::watch(socket)?);
         }
         match &mut *state {
             State::Watched(socket) => poll(Pin::new(socket)),
-            State::Unwatched(_) | State::Lost => {
-                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            State::Lost(why) => {
+                let gone = || io::ErrorKind::NotConnected.into();
+                Poll::Ready(Err(why.take().unwrap_or_else(gone)))
             }
+            State::Unwatched(_) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -143,8 +148,9 @@ impl<S: Watched> AsyncWrite for Socket<S> {
         self.watched(|socket| socket.poll_write(context, bytes))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.watched(|socket| socket.poll_flush(context))
+    /// There is nothing to flush. hyper asks after each read, and nobody waits for it.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

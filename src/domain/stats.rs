@@ -5,15 +5,21 @@ use std::time::Duration;
 /// What a running container has used by one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Processor time since the container was started, over all cores.
-    pub cpu: Duration,
-    /// That of the whole machine since it was booted, idle time included.
-    pub machine: Duration,
-    pub cores: u32,
+    /// `None` where the engine does not count it.
+    pub processor: Option<ProcessorTime>,
     /// Bytes without the page cache, as `docker stats` counts them.
     pub memory: u64,
     /// Bytes; `None` where nothing limits it below the machine's own memory.
     pub memory_limit: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessorTime {
+    /// Of the container since it was started, over all cores.
+    pub own: Duration,
+    /// Of the whole machine since it was booted, idle time included.
+    pub machine: Duration,
+    pub cores: u32,
 }
 
 /// What is shown of a container's statistics.
@@ -31,17 +37,23 @@ pub struct Sample {
 impl Usage {
     /// The sample between an earlier usage of the same container and this one.
     pub fn since(&self, before: Option<&Self>) -> Sample {
+        let before = before.and_then(|before| before.processor);
         Sample {
-            cpu_percent: before.and_then(|before| self.load_since(before)),
+            cpu_percent: self
+                .processor
+                .zip(before)
+                .and_then(|(now, before)| now.load_since(&before)),
             memory: self.memory,
             memory_limit: self.memory_limit,
         }
     }
+}
 
+impl ProcessorTime {
     /// The container's share of the machine's processor time, times the number of cores: what
     /// `docker stats` prints. A container that was started anew begins again.
     fn load_since(&self, before: &Self) -> Option<f64> {
-        let own = self.cpu.checked_sub(before.cpu)?;
+        let own = self.own.checked_sub(before.own)?;
         let machine = self.machine.checked_sub(before.machine)?;
         if machine.is_zero() {
             return None;
@@ -54,11 +66,13 @@ impl Usage {
 mod tests {
     use super::*;
 
-    fn usage(cpu: u64, machine: u64) -> Usage {
+    fn usage(own: u64, machine: u64) -> Usage {
         Usage {
-            cpu: Duration::from_millis(cpu),
-            machine: Duration::from_millis(machine),
-            cores: 4,
+            processor: Some(ProcessorTime {
+                own: Duration::from_millis(own),
+                machine: Duration::from_millis(machine),
+                cores: 4,
+            }),
             memory: 60,
             memory_limit: None,
         }
@@ -78,5 +92,11 @@ mod tests {
         assert_eq!(at_once.cpu_percent, None);
         let anew = usage(10, 9_000).since(Some(&usage(3_000, 5_000)));
         assert_eq!(anew.cpu_percent, None);
+        let uncounted = Usage {
+            processor: None,
+            ..usage(1, 1)
+        };
+        let sample = uncounted.since(Some(&usage(1, 1)));
+        assert_eq!((sample.cpu_percent, sample.memory), (None, 60));
     }
 }

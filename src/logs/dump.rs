@@ -104,6 +104,7 @@ mod tests {
     const EVERYTHING: FollowOptions = FollowOptions {
         tail: Tail::All,
         whole_groups: false,
+        new_from_start: false,
         since: None,
         follow: false,
     };

@@ -15,7 +15,7 @@ use crate::domain::container::Container;
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::line::SourceId;
-use crate::engine::Engine;
+use crate::engine::{Engine, Tail};
 
 mod history;
 mod reader;
@@ -47,6 +47,7 @@ pub fn follow(
         views: HashMap::new(),
         names: BTreeMap::new(),
         current: BTreeMap::new(),
+        initial: None,
         readers: JoinSet::new(),
     };
     // A task of its own, and one per reader: what happened is taken note of even while nobody
@@ -68,6 +69,8 @@ struct Follower {
     names: BTreeMap<ContainerId, SourceId>,
     /// The container that has each name now, and whether it runs.
     current: BTreeMap<SourceId, (ContainerId, bool)>,
+    /// Those that the first list had.
+    initial: Option<BTreeSet<ContainerId>>,
     readers: JoinSet<()>,
 }
 
@@ -89,6 +92,10 @@ impl Follower {
     fn containers(&mut self, containers: &[Container]) {
         self.names.clear();
         self.current.clear();
+        self.initial.get_or_insert_with(|| {
+            let ids = containers.iter().map(|container| container.id.clone());
+            ids.collect()
+        });
         for container in containers {
             let source = SourceId(container.name.as_str().into());
             self.names.insert(container.id.clone(), source.clone());
@@ -122,6 +129,15 @@ impl Follower {
         }
     }
 
+    /// Whether a container was there when following began.
+    fn is_initial(&self, now: Option<&(ContainerId, bool)>) -> bool {
+        match (&self.initial, now) {
+            (None, _) => true,
+            (Some(initial), Some((id, _))) => initial.contains(id),
+            (Some(_), None) => false,
+        }
+    }
+
     fn select(&mut self, sources: BTreeSet<SourceId>) {
         for (source, view) in &self.views {
             let selected = sources.contains(source);
@@ -136,11 +152,15 @@ impl Follower {
                 continue;
             }
             let now = self.current.get(&source).cloned();
+            let mut options = self.options;
+            if options.new_from_start && !self.is_initial(now.as_ref()) {
+                options.tail = Tail::All;
+            }
             let (view, seen) = watch::channel(View::selected(now));
             let reader = Reader::new(
                 Arc::clone(&self.engine),
                 source.clone(),
-                self.options,
+                options,
                 seen,
                 self.told.clone(),
             );

@@ -47,6 +47,8 @@ pub struct FollowOptions {
     /// Begin behind all lines of the first timestamp instead, unless they are the log's first: then
     /// no line is cut, and what is left out can be had by [`page`] without repeating or losing one.
     pub whole_groups: bool,
+    /// Of a container that is there only later everything is read, whatever `tail` says.
+    pub new_from_start: bool,
     /// Nothing before it is read, to the nanosecond.
     pub since: Option<Timestamp>,
     /// Go on with new lines, restarts and re-creations; otherwise what is there is read once.

@@ -59,18 +59,38 @@ impl Matcher {
             .filter(|range| !range.is_empty())
     }
 
-    /// Whether a raw line matches once it is sanitised.
+    /// Whether a raw line matches once it is sanitised, or a part of it that a carriage return
+    /// took off the screen.
     pub fn is_match(&self, line: &[u8]) -> bool {
         let text = match as_is(line) {
             Some(text) => Cow::Borrowed(text),
             None => Cow::Owned(sanitize(line).text),
         };
-        match self.regex.find(&text) {
+        let found = match self.regex.find(&text) {
             None => false,
             Some(found) if !found.is_empty() => true,
             // What matches nothing in particular does not count.
             Some(_) => self.ranges(&text).next().is_some(),
-        }
+        };
+        found || (memchr::memchr(b'\r', line).is_some() && self.overwritten(line).is_some())
+    }
+
+    /// The first match in a raw line, as [`Self::is_match`] finds it.
+    pub fn first(&self, line: &[u8]) -> Option<String> {
+        let text = sanitize(line).text;
+        let found = self.ranges(&text).next();
+        found
+            .and_then(|range| Some(text.get(range)?.to_owned()))
+            .or_else(|| self.overwritten(line))
+    }
+
+    /// The first match in what carriage returns divide.
+    fn overwritten(&self, line: &[u8]) -> Option<String> {
+        line.split(|byte| *byte == b'\r').find_map(|part| {
+            let text = sanitize(part).text;
+            let range = self.ranges(&text).next()?;
+            Some(text.get(range)?.to_owned())
+        })
     }
 }
 
@@ -134,6 +154,19 @@ mod tests {
         assert_eq!(found("Foo(", "foo( Foo("), ["Foo("]);
         assert_eq!(Matcher::new("x").unwrap().problem(), None);
         assert!(Matcher::new("").is_none());
+    }
+
+    #[test]
+    fn what_a_carriage_return_took_off_the_screen_is_found() {
+        let matcher = Matcher::new("ERROR").unwrap();
+        for line in [
+            &b"connecting...\rERROR db is down\rretrying"[..],
+            b"\x1b[31mERROR\x1b[0m overwritten\rok",
+        ] {
+            assert!(matcher.is_match(line));
+            assert_eq!(matcher.first(line).as_deref(), Some("ERROR"));
+        }
+        assert!(!matcher.is_match(b"ERR\rOR"));
     }
 
     #[test]

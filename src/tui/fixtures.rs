@@ -370,7 +370,7 @@ pub(super) fn connected(width: u16, height: u16) -> State {
     };
     for name in ["tenant_cf-proxy_1", "tenant_tenant_1"] {
         let id = ContainerId::new(format!("{name}-0123456789abcdef"));
-        send(&mut state, Msg::Stats(vec![(id, sample)]));
+        send(&mut state, Msg::Stats(vec![(id, Some(sample))]));
     }
     state
 }

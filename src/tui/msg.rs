@@ -33,7 +33,8 @@ pub enum Msg {
     /// All containers of the scope as they are now.
     Containers(Arc<[Container]>),
     Engine(EngineEvent),
-    Stats(Vec<(ContainerId, Sample)>),
+    /// `None` where there are none now.
+    Stats(Vec<(ContainerId, Option<Sample>)>),
     Logs(Vec<FollowEvent>),
     /// A part of the answer to [`super::effect::Effect::Scan`].
     Found(Found),

@@ -414,6 +414,7 @@ async fn follow_logs(
     let options = FollowOptions {
         tail: Tail::Last(TAIL),
         whole_groups: true,
+        new_from_start: false,
         since: None,
         follow: true,
     };

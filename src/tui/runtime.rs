@@ -40,6 +40,8 @@ pub(super) trait Front {
     fn redraw(&mut self) -> io::Result<()>;
     fn copy(&mut self, text: &str) -> io::Result<()>;
     fn set_mouse(&mut self, on: bool) -> io::Result<()>;
+    /// Nothing is read from the terminal any more.
+    fn let_go(&mut self);
     /// Gives the terminal to the user's pager, which shows the file; it is removed then. What is
     /// returned ends with the pager, and says why there was none.
     fn lend(&mut self, file: PathBuf) -> BoxFuture<'static, Result<(), String>>;
@@ -98,6 +100,7 @@ pub(super) async fn run(
             biased;
             Some(ask) = asks.next() => {
                 match ask {
+                    Ask::End(Signal::Hangup) => desk.hang_up(),
                     Ask::End(_) => desk.handle(Msg::End),
                     Ask::Suspend => desk.suspend(),
                 }
@@ -113,9 +116,10 @@ pub(super) async fn run(
                 pace.hurry();
             }
             () = sleep_until(pace.next), if dirty && desk.is_ours() => {
+                let began = Instant::now();
                 desk.draw();
                 dirty = false;
-                pace.drawn();
+                pace.drawn(began.elapsed());
             }
             ended = pager_end(&mut desk.pager) => {
                 desk.take_back(ended);
@@ -165,13 +169,15 @@ impl Pace {
         self.next = self.next.min(self.next_answer);
     }
 
-    fn drawn(&mut self) {
+    /// A frame that takes long leaves as much time to everything else.
+    fn drawn(&mut self, took: Duration) {
         let now = Instant::now();
         self.even = self.even.clamp(now, now + AHEAD) + FRAME;
         if std::mem::take(&mut self.hurried) {
             self.next_answer = now + BURST;
         }
-        self.next = now.max(self.even.checked_sub(AHEAD).unwrap_or(now));
+        let rested = now + took.min(FRAME);
+        self.next = rested.max(self.even.checked_sub(AHEAD).unwrap_or(now));
     }
 }
 
@@ -251,9 +257,17 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
         }
     }
 
+    fn hang_up(&mut self) {
+        self.blind = true;
+        self.front.let_go();
+        self.handle(Msg::End);
+    }
+
     /// The terminal has broken, or gone.
     fn lose(&mut self, error: Option<io::Error>) {
         self.blind = true;
+        // Who waits for a terminal that has gone may wait by asking for ever.
+        self.front.let_go();
         if self.state.quitting.is_none() && !self.quit {
             self.broken = error;
             self.handle(Msg::End);

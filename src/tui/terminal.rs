@@ -177,6 +177,9 @@ pub(super) struct Tty {
     frame: Frame,
     /// The bytes of a frame in which nothing differs from the one before.
     unchanged: Vec<u8>,
+    /// Those of the last frame that was written. Two equal ones in a row are two in which nothing
+    /// differed but, perhaps, in the first: a dialog's cursor is in every frame.
+    last: Vec<u8>,
     input: Option<Input>,
     mouse: bool,
     guard: Option<Guard>,
@@ -192,6 +195,7 @@ impl Tty {
             terminal,
             frame,
             unchanged,
+            last: Vec::new(),
             input: Some(Input::new()),
             mouse: true,
             guard: Some(guard),
@@ -216,14 +220,16 @@ impl Tty {
 
     fn present(&mut self) -> io::Result<()> {
         let frame = self.frame.take();
-        if frame == self.unchanged {
+        if frame == self.unchanged || frame == self.last {
             return Ok(());
         }
         let mut out = io::stdout().lock();
         queue!(out, BeginSynchronizedUpdate)?;
         out.write_all(&frame)?;
         queue!(out, EndSynchronizedUpdate)?;
-        out.flush()
+        out.flush()?;
+        self.last = frame;
+        Ok(())
     }
 }
 
@@ -242,9 +248,14 @@ impl Front for Tty {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
+        self.last.clear();
         // Not by `clear`, which asks the terminal where its cursor is and waits for the answer.
         let area = Rect::from((Position::ORIGIN, self.terminal.size()?));
         self.terminal.resize(area)
+    }
+
+    fn let_go(&mut self) {
+        self.input = None;
     }
 
     fn copy(&mut self, text: &str) -> io::Result<()> {

@@ -8,77 +8,99 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::watch::Receiver;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::domain::id::ContainerId;
 use crate::domain::stats::{Sample, Usage};
 use crate::engine::{Backoff, Engine, EngineError, ErrorKind};
 
-/// Rounds begin at whole beats, so that those that are due at about the same time are one round.
+/// Requests begin at whole beats, so that those that are due at about the same time go together:
+/// an engine takes its samples once a second, and lets all who ask for one wait for that.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Containers asked about in each beat, over a longer time.
 const PER_BEAT: u32 = 12;
 
-/// Requests that may be under way at the same time.
-const AT_ONCE: usize = 4;
+/// The least time that a load is told of: the engine counts in hundredths of a second.
+const SPAN: Duration = Duration::from_millis(700);
 
-/// Samples of the wanted containers that run: of each one soon after it is wanted, a second one,
-/// with its load, after a second, and from then on one every few seconds. One item is one round.
+/// Answers that come within this time of each other are told together.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Samples of the wanted containers, `None` for one that has none now: of each soon after it is
+/// wanted, a second one, with its load, a second or two later, and from then on one every few
+/// seconds. A container of which the engine does not answer keeps no other one waiting.
 ///
 /// The stream ends when nobody can want anything any more.
 pub fn sample(
     engine: Arc<dyn Engine>,
     wanted: Receiver<BTreeSet<ContainerId>>,
-) -> impl Stream<Item = Vec<(ContainerId, Sample)>> {
+) -> impl Stream<Item = Vec<(ContainerId, Option<Sample>)>> {
     let sampler = Sampler {
         engine,
         wanted,
         known: BTreeMap::new(),
+        asking: FuturesUnordered::new(),
         begun: Instant::now(),
-        backoff: Backoff::default(),
+        outage: Outage::default(),
     };
     stream::unfold(sampler, |mut sampler| async move {
-        let round = sampler.round().await?;
-        Some((round, sampler))
+        let samples = sampler.next().await?;
+        Some((samples, sampler))
     })
 }
+
+type Answer = (ContainerId, Result<Option<Usage>, EngineError>);
 
 struct Sampler {
     engine: Arc<dyn Engine>,
     wanted: Receiver<BTreeSet<ContainerId>>,
     known: BTreeMap<ContainerId, Known>,
+    asking: FuturesUnordered<BoxFuture<'static, Answer>>,
     begun: Instant,
+    outage: Outage,
+}
+
+struct Known {
+    usage: Option<Usage>,
+    /// `None` while it is being asked about.
+    due: Option<Instant>,
     backoff: Backoff,
 }
 
-#[derive(Clone, Copy)]
-struct Known {
-    usage: Option<Usage>,
-    due: Instant,
+#[derive(Default)]
+struct Outage {
+    until: Option<Instant>,
+    backoff: Backoff,
 }
 
 impl Sampler {
-    /// The next round that found something out.
-    async fn round(&mut self) -> Option<Vec<(ContainerId, Sample)>> {
+    async fn next(&mut self) -> Option<Vec<(ContainerId, Option<Sample>)>> {
         loop {
             self.keep_wanted();
-            let now = Instant::now();
-            let due: Vec<ContainerId> = self
-                .known
-                .iter()
-                .filter(|(_, known)| known.due <= now)
-                .map(|(id, _)| id.clone())
-                .collect();
-            if due.is_empty() {
-                self.wait().await?;
-                continue;
+            self.ask();
+            let due = self.known.values().filter_map(|known| known.due).min();
+            let due = due.map(|due| self.outage.until.map_or(due, |until| due.max(until)));
+            let answer = tokio::select! {
+                changed = self.wanted.changed() => {
+                    changed.ok()?;
+                    continue;
+                }
+                Some(answer) = self.asking.next(), if !self.asking.is_empty() => answer,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => continue,
+            };
+            let until = Instant::now() + GATHER;
+            let mut samples = Vec::new();
+            samples.extend(self.learn(answer));
+            while let Ok(Some(answer)) = timeout_at(until, self.asking.next()).await {
+                samples.extend(self.learn(answer));
             }
-            let found = self.ask(due).await;
-            if !found.is_empty() {
-                return Some(found);
+            if !samples.is_empty() {
+                return Some(samples);
             }
         }
     }
@@ -89,74 +111,83 @@ impl Sampler {
         self.known.retain(|id, _| wanted.contains(id));
         let now = Instant::now();
         for id in wanted {
-            self.known.entry(id).or_insert(Known {
+            self.known.entry(id).or_insert_with(|| Known {
                 usage: None,
-                due: now,
+                due: Some(now),
+                backoff: Backoff::default(),
             });
         }
     }
 
-    async fn wait(&mut self) -> Option<()> {
-        let next = self.known.values().map(|known| known.due).min();
-        let changed = self.wanted.changed();
-        match next {
-            Some(next) => tokio::select! {
-                changed = changed => changed.ok(),
-                () = sleep_until(next) => Some(()),
-            },
-            None => changed.await.ok(),
+    fn ask(&mut self) {
+        let now = Instant::now();
+        if self.outage.until.is_some_and(|until| until > now) {
+            return;
+        }
+        for (id, known) in &mut self.known {
+            if known.due.take_if(|due| *due <= now).is_some() {
+                let (engine, id) = (Arc::clone(&self.engine), id.clone());
+                self.asking.push(
+                    async move {
+                        let usage = engine.usage(&id).await;
+                        (id, usage)
+                    }
+                    .boxed(),
+                );
+            }
         }
     }
 
-    async fn ask(&mut self, due: Vec<ContainerId>) -> Vec<(ContainerId, Sample)> {
-        let engine = &self.engine;
-        let mut answers = stream::iter(due)
-            .map(|id| async move {
-                let usage = engine.usage(&id).await;
-                (id, usage)
-            })
-            .buffer_unordered(AT_ONCE);
-        let mut usages = Vec::new();
-        let mut outage = false;
-        while let Some((id, usage)) = answers.next().await {
-            match usage {
-                Ok(usage) => usages.push((id, usage)),
-                Err(error) if is_outage(&error) => {
-                    outage = true;
-                    break;
+    fn learn(&mut self, (id, answer): Answer) -> Option<(ContainerId, Option<Sample>)> {
+        let (soon, later) = (self.soon(), self.beat(self.interval()));
+        let known = self.known.get_mut(&id)?;
+        let usage = match answer {
+            Ok(usage) => {
+                self.outage = Outage::default();
+                known.backoff.reset();
+                usage
+            }
+            Err(error) if error.kind == ErrorKind::Unreachable => {
+                // What was known before an outage says nothing about the load after it.
+                for known in self.known.values_mut() {
+                    known.usage = None;
+                    known.due.get_or_insert_with(Instant::now);
                 }
-                // It has gone, which the list will tell.
-                Err(_) => usages.push((id, None)),
+                let over = self
+                    .outage
+                    .until
+                    .is_none_or(|until| until <= Instant::now());
+                if over {
+                    self.outage.until = Some(Instant::now() + self.outage.backoff.step());
+                }
+                return None;
             }
-        }
-        drop(answers);
-        if outage {
-            let until = Instant::now() + self.backoff.step();
-            for known in self.known.values_mut() {
-                known.due = known.due.max(until);
+            Err(error) => {
+                tracing::debug!("no statistics of {id}: {error}");
+                known.usage = None;
+                known.due = Some(later.max(Instant::now() + known.backoff.step()));
+                return Some((id, None));
             }
-        } else {
-            self.backoff.reset();
-        }
-        usages
-            .into_iter()
-            .filter_map(|(id, usage)| Some((id.clone(), self.learn(&id, usage)?)))
-            .collect()
-    }
-
-    fn learn(&mut self, id: &ContainerId, usage: Option<Usage>) -> Option<Sample> {
-        let soon = self.beat(1);
-        let later = self.beat(self.interval());
-        let known = self.known.get_mut(id)?;
+        };
         let before = std::mem::replace(&mut known.usage, usage);
-        known.due = if before.is_none() { soon } else { later };
-        usage.map(|usage| usage.since(before.as_ref()))
+        let is_first = before.is_none() && usage.is_some();
+        known.due = Some(if is_first { soon } else { later });
+        Some((id, usage.map(|usage| usage.since(before.as_ref()))))
     }
 
     /// In beats, so that no more than [`PER_BEAT`] are asked about in each.
     fn interval(&self) -> u32 {
         let containers = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         containers.div_ceil(PER_BEAT).max(1)
+    }
+
+    /// The first beat that a load can be told at.
+    fn soon(&self) -> Instant {
+        let next = self.beat(1);
+        match next.duration_since(Instant::now()) < SPAN {
+            true => self.beat(2),
+            false => next,
+        }
     }
 
     /// The beginning of that many beats from this one, of which some part has passed.
@@ -166,11 +197,6 @@ impl Sampler {
     }
 }
 
-/// Whether the others need not be asked.
-fn is_outage(error: &EngineError) -> bool {
-    matches!(error.kind, ErrorKind::Unreachable | ErrorKind::TimedOut)
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
@@ -178,13 +204,16 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::engine::fake::{Call, FakeContainer, FakeEngine};
+    use crate::domain::stats::ProcessorTime;
+    use crate::engine::fake::{Call, FakeContainer, FakeEngine, Operation};
 
     fn usage(cpu: u64, machine: u64) -> Usage {
         Usage {
-            cpu: Duration::from_secs(cpu),
-            machine: Duration::from_secs(machine),
-            cores: 2,
+            processor: Some(ProcessorTime {
+                own: Duration::from_secs(cpu),
+                machine: Duration::from_secs(machine),
+                cores: 2,
+            }),
             memory: 5,
             memory_limit: None,
         }
@@ -204,21 +233,21 @@ mod tests {
         let (want, wanted) = watch::channel(BTreeSet::from([id.clone()]));
         let mut samples = pin!(sample(Arc::new(engine.clone()), wanted));
         let first = samples.next().await.unwrap();
-        assert_eq!(first[0].1.cpu_percent, None);
+        assert_eq!(first[0].1.unwrap().cpu_percent, None);
         engine.uses(&id, usage(2, 12));
         let second = samples.next().await.unwrap();
-        assert_eq!(
-            second,
-            [(id.clone(), usage(2, 12).since(Some(&usage(1, 10))))]
-        );
+        let sample = usage(2, 12).since(Some(&usage(1, 10)));
+        assert_eq!(second, [(id.clone(), Some(sample))]);
+        // What has ended has none.
         engine.die(&id, 0);
+        assert_eq!(samples.next().await.unwrap(), [(id.clone(), None)]);
         drop(want);
         assert_eq!(samples.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_more_there_are_the_less_often_they_are_asked_about() {
-        for (containers, most) in [(6, 6), (12, 12), (36, 12), (60, 12)] {
+        for (containers, most) in [(6, 6_u32), (12, 12), (36, 12), (60, 12)] {
             let engine = FakeEngine::new();
             let ids: BTreeSet<_> = (0..containers)
                 .map(|n| engine.run(FakeContainer::new(format!("c{n}"))))
@@ -258,7 +287,43 @@ mod tests {
         let now = Instant::now();
         want.send_replace(BTreeSet::from([second.clone()]));
         assert_eq!(samples.next().await.unwrap()[0].0, second);
-        assert_eq!(now.elapsed(), Duration::ZERO);
+        assert!(now.elapsed() <= 2 * GATHER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_keeps_no_other_waiting() {
+        let engine = FakeEngine::new();
+        let hung = engine.run(FakeContainer::new("a"));
+        let other = engine.run(FakeContainer::new("b"));
+        engine.uses(&other, usage(1, 1));
+        engine.hang_on(Operation::Usage, hung.as_str());
+        let (_want, wanted) = watch::channel(BTreeSet::from([hung, other.clone()]));
+        let mut samples = pin!(sample(Arc::new(engine.clone()), wanted));
+        let begun = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(samples.next().await.unwrap()[0].0, other);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_load_is_told_of_a_moment() {
+        let engine = FakeEngine::new();
+        let ids: Vec<_> = ["a", "b"]
+            .map(|name| engine.run(FakeContainer::new(name)))
+            .to_vec();
+        for id in &ids {
+            engine.uses(id, usage(1, 1));
+        }
+        let (want, wanted) = watch::channel(BTreeSet::from([ids[0].clone()]));
+        let mut samples = pin!(sample(Arc::new(engine.clone()), wanted));
+        samples.next().await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        want.send_replace(BTreeSet::from([ids[1].clone()]));
+        assert_eq!(samples.next().await.unwrap()[0].0, ids[1]);
+        let first = Instant::now();
+        samples.next().await;
+        assert!(first.elapsed() >= SPAN);
     }
 
     #[tokio::test(start_paused = true)]
@@ -279,6 +344,6 @@ mod tests {
         };
         let (round, ()) = tokio::join!(samples.next(), healed);
         assert_eq!(round.unwrap().len(), 30);
-        assert!(asked(&engine) < 100, "{}", asked(&engine));
+        assert!(asked(&engine) < 500, "{}", asked(&engine));
     }
 }

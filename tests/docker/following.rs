@@ -23,6 +23,7 @@ use crate::world::{Corner, Extra, Gate, bounded};
 const EVERYTHING: FollowOptions = FollowOptions {
     tail: Tail::All,
     whole_groups: false,
+    new_from_start: false,
     since: None,
     follow: true,
 };

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use tackroom::domain::container::{Health, State};
 use tackroom::domain::event::Action;
 use tackroom::domain::scope::Scope;
+use tackroom::domain::stats::Usage;
 use tackroom::engine::ErrorKind;
 use tackroom::engine::contract::{Spec, World};
 use tackroom::engine::fake::Step;
@@ -133,7 +134,8 @@ async fn statistics_count_a_busy_core_and_end_with_the_container() {
     let busy = async {
         loop {
             let now = usage().await.unwrap();
-            if now.cpu >= first.cpu + Duration::from_millis(500) {
+            let own = |usage: &Usage| usage.processor.unwrap().own;
+            if own(&now) >= own(&first) + Duration::from_millis(500) {
                 return now;
             }
         }

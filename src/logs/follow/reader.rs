@@ -50,6 +50,9 @@ pub(super) struct Reader {
     view: watch::Receiver<View>,
     told: mpsc::Sender<FollowEvent>,
     place: Place,
+    /// What is marked later stands behind it. A container that is to take another one's place may
+    /// have been made before that one ended.
+    floor: Timestamp,
 }
 
 /// Where reading stands. It is kept while the source is not selected.
@@ -140,6 +143,7 @@ impl Reader {
             view,
             told,
             place: Place::default(),
+            floor: Timestamp::MIN,
         }
     }
 
@@ -211,6 +215,8 @@ impl Reader {
             && old != *new
         {
             self.leave(&old).await?;
+            let newest = self.place.cursor.newest();
+            self.floor = newest.map_or(self.floor, |newest| newest.max(self.floor));
             self.place = Place {
                 container: Some(new.clone()),
                 anew: true,
@@ -462,8 +468,10 @@ impl Reader {
     }
 
     /// What a mark stands for is to be noted right behind it, with nothing to wait for between.
-    async fn mark(&self, at: Timestamp, mark: Mark) {
+    async fn mark(&mut self, at: Timestamp, mark: Mark) {
         let source = self.source.clone();
+        let at = at.max(self.floor);
+        self.floor = at;
         // Where nobody listens any more the reader is about to be dropped.
         let _ = self.told.send(FollowEvent::Mark { source, at, mark }).await;
     }

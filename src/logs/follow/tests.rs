@@ -32,6 +32,7 @@ struct Bench {
 const EVERYTHING: FollowOptions = FollowOptions {
     tail: Tail::All,
     whole_groups: false,
+    new_from_start: false,
     since: None,
     follow: true,
 };
@@ -758,6 +759,7 @@ impl Viewer {
         let options = FollowOptions {
             tail: Tail::Last(tail),
             whole_groups: true,
+            new_from_start: false,
             ..EVERYTHING
         };
         let told = Box::pin(follow(Arc::new(engine.clone()), received, options));

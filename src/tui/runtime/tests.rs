@@ -65,6 +65,8 @@ impl Front for Screen {
         Ok(())
     }
 
+    fn let_go(&mut self) {}
+
     fn copy(&mut self, text: &str) -> io::Result<()> {
         self.seen
             .lock()

@@ -312,8 +312,14 @@ impl Pager {
         };
         let count = by.unsigned_abs();
         let top = if by < 0 {
+            let is_unread = |place: &Place| place.row == 0 && is_unread(store, place.line);
+            if is_unread(&first) && store.is_filling(first.line.source()) {
+                return;
+            }
             let above = self.above(&lines, first, count, columns);
-            above.first().copied().unwrap_or(first)
+            // What is not there yet is not passed by: it is read when one comes to it.
+            let stop = above.iter().rev().copied().find(is_unread);
+            stop.or(above.first().copied()).unwrap_or(first)
         } else if self.is_following() {
             return;
         } else {
@@ -469,4 +475,10 @@ impl Pager {
         }
         text
     }
+}
+
+/// Whether lines in front of one are missing that can be read.
+fn is_unread(store: &LogStore, line: LineId) -> bool {
+    let gap = store.get(line).and_then(|entry| entry.gap);
+    gap.is_some_and(|gap| !gap.lost)
 }

@@ -59,7 +59,14 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
                 state.tree.ran_out_of_memory(&event.container);
             }
         }
-        Msg::Stats(samples) => state.samples.extend(samples),
+        Msg::Stats(samples) => {
+            for (id, sample) in samples {
+                match sample {
+                    Some(sample) => state.samples.insert(id, sample),
+                    None => state.samples.remove(&id),
+                };
+            }
+        }
         Msg::Logs(events) => logs::take(state, events),
         Msg::Found(found) => logs::found(state, &found),
         Msg::Paged(ticket, event) => logs::paged(state, ticket, event, &mut effects),

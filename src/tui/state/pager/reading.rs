@@ -116,9 +116,8 @@ fn find(reading: &mut Reading, matcher: &Matcher, bytes: &[u8], is_hit: impl FnO
     if !reading.hits.is_empty() || !is_hit() {
         return;
     }
-    let raw = sanitize(bytes.get(..SHOWN).unwrap_or(bytes)).text;
-    let found = matcher.ranges(&raw).next();
-    let found = found.and_then(|range| raw.get(range)).unwrap_or("…");
+    let found = matcher.first(bytes.get(..SHOWN).unwrap_or(bytes));
+    let found = found.unwrap_or_else(|| "…".to_owned());
     // Behind the level of a structured line, which is in columns of its own.
     let at = reading.level.as_ref().map_or(0, |_| WORD.min(text.len()));
     let at = if text.is_char_boundary(at) { at } else { 0 };
