@@ -385,6 +385,16 @@ impl FakeEngine {
         })
     }
 
+    /// Gives a container another name.
+    pub fn rename(&self, id: &ContainerId, name: &str) {
+        self.change(|world| {
+            if let Some(entry) = world.entry_mut(id) {
+                entry.container.name = name.into();
+            }
+            world.emit(id, Action::Renamed);
+        });
+    }
+
     pub fn set_health(&self, id: &ContainerId, health: Health, output: &str) {
         self.change(|world| {
             if let Some(entry) = world.entry_mut(id) {

@@ -232,6 +232,58 @@ async fn a_tail_of_none_begins_with_the_next_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_that_is_new_is_read_from_its_beginning() {
+    let engine = FakeEngine::new();
+    let old = engine.run(member("old"));
+    engine.line(&old, "before");
+    let options = FollowOptions {
+        tail: Tail::Last(0),
+        new_from_start: true,
+        ..EVERYTHING
+    };
+    let mut bench = Bench::new(&engine, options).await;
+    bench.look().await;
+    bench.select(&["old"]).await;
+    bench.quiet().await;
+    let new = engine.run(member("new"));
+    engine.line(&new, "first");
+    bench.watch().await;
+    bench.select(&["old", "new"]).await;
+    bench.expect(&["first"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_before_the_other_ended_is_marked_after_it() {
+    let engine = FakeEngine::new();
+    let script = || [Step::out("up\n"), Step::UntilStopped];
+    let old = engine.run(member("a").script(script()));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["up"]).await;
+    // As compose does it: made under another name, and renamed when the old one has gone.
+    let new = engine.create(member("next_a").script(script()));
+    engine.advance(Duration::from_secs(10));
+    engine.line(&old, "last words");
+    engine.destroy(&old);
+    engine.rename(&new, "a");
+    engine.start(&new);
+    bench.watch().await;
+    let mut last = None;
+    for wanted in [
+        "last words",
+        "-- exited 137",
+        "-- removed",
+        "-- recreated",
+        "up",
+    ] {
+        let event = bench.next_event().await;
+        assert_eq!(text(&event), wanted);
+        assert!(Some(event.at()) >= last, "{wanted}");
+        last = Some(event.at());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_before_since_is_read() {
     let engine = FakeEngine::new();
     let id = engine.run(member("a"));
@@ -380,10 +432,7 @@ async fn marks_stand_among_the_lines_by_the_engine_s_clock() {
     for wanted in ["-- exited 137", "-- removed", "-- recreated", "up"] {
         let event = bench.next_event().await;
         assert_eq!(text(&event), wanted);
-        let at = match event {
-            LogEvent::Line { line, .. } => line.at,
-            LogEvent::Mark { at, .. } => at,
-        };
+        let at = event.at();
         assert!(Some(at) >= last && at <= engine.now(), "{wanted}: {at}");
         last = Some(at);
     }

@@ -551,3 +551,36 @@ fn a_mark_that_comes_back_with_its_lines_passes_the_filter() {
     send(&mut state, Msg::Paged(ticket, Ok(end)));
     assert_eq!(shown(&state), ["Restarted"]);
 }
+
+#[test]
+fn scrolling_up_stops_at_what_is_not_read_yet() {
+    let mut state = connected(80, 24);
+    opened(&mut state, false);
+    let source = SourceId(TENANT.into());
+    let lines = |numbers| {
+        vec![FollowEvent::Lines {
+            source: source.clone(),
+            batch: batch(numbers),
+        }]
+    };
+    send(&mut state, Msg::Logs(lines(500..700)));
+    press(&mut state, "2");
+    let effects = all_effects(&mut state, "@900s<enter>");
+    let request = pages(&effects)[0].clone();
+    let read = Msg::Paged(request.ticket, Ok(PageEvent::Lines(batch(100..400))));
+    send(&mut state, read);
+    let end = PageEvent::End {
+        reached_start: false,
+        reached_before: false,
+    };
+    send(&mut state, Msg::Paged(request.ticket, Ok(end)));
+    let later = state.now + jiff::SignedDuration::from_secs(60);
+    send(&mut state, Msg::Tick(later));
+    press(&mut state, "G");
+    for _ in 0..20 {
+        press(&mut state, "<pgup>");
+    }
+    // A hundred lines lie between: none of those beyond it is shown.
+    assert!(top(&state).contains("being read"), "{}", top(&state));
+    assert!(screen(&state).contains("line 500"));
+}
