@@ -1,6 +1,7 @@
 //! `run`, `up`, `seed` and `down`: sessions of the harness.
 
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Seconds, Summary};
 use crate::harness::{Request, Session, Teardown};
 use crate::process::listen;
-use crate::replay::{discover, select};
+use crate::replay::{Policy, discover, select};
 use crate::report::{Human, json_event, json_line, junit};
 
 /// A sign of life for CI servers, which take silence for a hang.
@@ -37,7 +38,10 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         up: !args.no_up,
         seed: !args.no_up,
         replays: replays.clone(),
-        fail_fast: args.fail_fast,
+        policy: Policy {
+            max_fail: args.fail_fast.then_some(NonZeroUsize::MIN),
+            ..Policy::of(&context.config.replays)
+        },
         teardown: if args.keep_up || args.no_up {
             Teardown::Never
         } else {
