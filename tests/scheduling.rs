@@ -10,8 +10,9 @@
 mod support;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 use serde_json::Value;
-use support::{Ended, Place};
+use support::{Ended, Place, Running, wait_for};
 
 /// A field of each event of one kind, in order.
 fn fields(ended: &Ended, event: &str, field: &str) -> Vec<String> {
@@ -391,6 +392,21 @@ mod beside_others {
         ]);
         let ended = place.tackroom(&["run", "-j8", "--json"]).code(0);
         assert_eq!(trace(&ended), "+a -a +b -b");
+    }
+
+    #[test]
+    fn one_ctrl_c_ends_all_of_them() {
+        let endless = "# @parallel\necho > \"ready-$TACKROOM_REPLAY\"; exec sleep 600";
+        let place = Place::with_replays(&[("a", endless), ("b", endless), ("c", "# @parallel")]);
+        let running = Running::start(&mut place.command(&["run", "-j2", "--json"]));
+        wait_for("both are at work", || {
+            ["ready-a", "ready-b"].map(|file| place.path(file).exists()) == [true; 2]
+        });
+        running.signal(Signal::INT);
+        let ended = running.end().died_of(Signal::INT);
+        let verdicts = fields(&ended, "replay_finished", "verdict");
+        assert_eq!(verdicts, ["aborted"; 2]);
+        assert_eq!(summary(&ended)["not_run"], serde_json::json!(["c"]));
     }
 
     #[test]

@@ -159,7 +159,8 @@ pub(super) async fn session(
 
 async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
     let mut summary = Summary::default();
-    let mut doing = String::new();
+    let mut step = None;
+    let mut running: Vec<ReplayName> = Vec::new();
     let mut finished = false;
     loop {
         let event = match tokio::time::timeout(HEARTBEAT, session.events.next()).await {
@@ -174,6 +175,9 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
             }
             Err(_) => {
                 if is_ci() {
+                    let replays = running.iter().map(ReplayName::as_str);
+                    let doing: Vec<&str> = step.into_iter().chain(replays).collect();
+                    let doing = doing.join(", ");
                     complain(format_args!(
                         "still at work: {doing} ({})",
                         Seconds(summary.took)
@@ -183,8 +187,12 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
             }
         };
         match &event.kind {
-            RunEventKind::StepStarted { step } => doing = step.word().to_owned(),
-            RunEventKind::ReplayStarted { replay, .. } => doing = replay.to_string(),
+            RunEventKind::StepStarted { step: begun } => step = Some(begun.word()),
+            RunEventKind::StepFinished { .. } => step = None,
+            RunEventKind::ReplayStarted { replay, .. } => running.push(replay.clone()),
+            RunEventKind::ReplayFinished(result) => {
+                running.retain(|replay| *replay != result.replay);
+            }
             RunEventKind::Finished(_) => finished = true,
             _ => {}
         }

@@ -212,6 +212,7 @@ fn last_line(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::replay::Header;
 
     fn finished(ending: Ending) -> Finished {
         Finished {
@@ -226,6 +227,38 @@ mod tests {
                 ..Output::default()
             },
         }
+    }
+
+    #[test]
+    fn a_replay_gets_its_own_time_and_no_more_than_its_limit() {
+        let seconds = Duration::from_secs;
+        let settings = Settings {
+            dir: PathBuf::new(),
+            env: BTreeMap::new(),
+            timeout: seconds(60),
+            limits: BTreeMap::from([(ReplayName::new("timed"), seconds(5))]),
+            slow: seconds(10),
+            grace: seconds(1),
+            settle: Duration::ZERO,
+            skip_exit_code: 77,
+            record: None,
+        };
+        let of = |name: &str, own: Option<u64>| {
+            settings.timeout_of(&Replay {
+                name: ReplayName::new(name),
+                path: PathBuf::new(),
+                file: String::new(),
+                header: Header {
+                    timeout: own.map(seconds),
+                    ..Header::default()
+                },
+            })
+        };
+        assert_eq!(of("new", None), seconds(60));
+        assert_eq!(of("new", Some(90)), seconds(90));
+        assert_eq!(of("timed", None), seconds(5));
+        assert_eq!(of("timed", Some(90)), seconds(5));
+        assert_eq!(of("timed", Some(2)), seconds(2));
     }
 
     #[test]
