@@ -312,8 +312,8 @@ pub struct Summary {
     /// One for each replay, in order of their end. A retry replaces the result of its earlier
     /// attempt; where a replay is repeated, its first failure stays.
     pub results: Vec<ReplayResult>,
-    /// What retries have replaced.
-    pub retried: Vec<ReplayResult>,
+    /// The attempts that a retry replaced, in order of their end.
+    pub earlier: Vec<ReplayResult>,
     /// Selected, and never started.
     pub not_run: Vec<ReplayName>,
     pub steps: Vec<StepResult>,
@@ -407,16 +407,26 @@ impl Summary {
             }
             let earlier = self.results.remove(at);
             if earlier.retried {
-                self.retried.push(earlier);
+                self.earlier.push(earlier);
             } else {
                 result.flaky = result.flaky.max(earlier.flaky);
                 if result.retried {
                     // Those of an earlier repetition: there may be no end of them.
-                    self.retried.retain(|old| old.replay != result.replay);
+                    self.earlier.retain(|old| old.replay != result.replay);
                 }
             }
         }
         self.results.push(result);
+    }
+
+    /// The attempts at this replay that did not pass and were followed by another one.
+    pub fn failed_attempts<'a>(
+        &'a self,
+        replay: &'a ReplayName,
+    ) -> impl DoubleEndedIterator<Item = &'a ReplayResult> {
+        self.earlier
+            .iter()
+            .filter(move |earlier| earlier.replay == *replay && !earlier.verdict.is_ok())
     }
 
     pub fn counts(&self) -> Counts {
@@ -571,7 +581,8 @@ mod tests {
         ]);
         let counts = summary.counts();
         assert_eq!((counts.passed, counts.failed, counts.flaky), (1, 0, 1));
-        assert_eq!(summary.retried.len(), 1);
+        assert_eq!(summary.failed_attempts(&ReplayName::new("a")).count(), 1);
+        assert_eq!(summary.failed_attempts(&ReplayName::new("b")).count(), 0);
         assert_eq!(Exit::of(&summary), Exit::Ok);
         let strict = attempt(2, Verdict::Passed, false, Flaky::Fails);
         assert_eq!(exit(vec![first(), strict]), Exit::Failed);

@@ -308,9 +308,8 @@ impl<R: Write, P: Write> Human<R, P> {
         }
         for result in summary.results.iter().filter(|result| !result.is_ok()) {
             // What passed at last says nothing about why it did not at first.
-            let mut retried = summary.retried.iter().rev();
             let told = match result.flaky {
-                Flaky::Fails => retried.find(|earlier| earlier.replay == result.replay),
+                Flaky::Fails => summary.failed_attempts(&result.replay).next_back(),
                 Flaky::No | Flaky::Tolerated => None,
             };
             self.failure(result, &told.unwrap_or(result).output)?;

@@ -202,6 +202,7 @@ fn replay_result(result: &ReplayResult) -> Value {
         "leaky": result.leaky,
         "retried": result.retried,
         "flaky": result.flaky != Flaky::No,
+        "flaky_fails": result.flaky == Flaky::Fails,
         "output": file(&result.output),
         "output_bytes_not_kept": result.output.not_on_disk,
     })

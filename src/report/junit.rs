@@ -55,8 +55,7 @@ pub fn junit(
     }
     for result in &summary.results {
         let mut case = replay_case(result);
-        let earlier = summary.retried.iter();
-        let earlier = earlier.filter(|earlier| earlier.replay == result.replay);
+        let earlier = summary.failed_attempts(&result.replay);
         case.status.add_reruns(earlier.map(rerun));
         suite.add_test_case(with_file(case, files(&result.replay)));
     }
@@ -297,7 +296,7 @@ mod tests {
                 result("never", failed(), b""),
                 result("once", Verdict::Passed, b""),
             ],
-            retried: ["tolerated", "fails", "never"]
+            earlier: ["tolerated", "fails", "never"]
                 .map(|name| result(name, failed(), b"want 404\n"))
                 .into(),
             ..Summary::default()
