@@ -6,6 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::domain::exit::Exit;
+use crate::replay::{Order, Shard, TagExpr};
 use crate::text::level::Level;
 use crate::text::matcher::Matcher;
 
@@ -67,11 +68,56 @@ pub(super) enum Command {
     Init(Init),
 }
 
+/// Which replays, and in which order.
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
+pub(super) struct Selecting {
     /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
     #[arg(value_name = "PATTERN")]
     pub(super) patterns: Vec<String>,
+    /// Only replays whose tags match: net, "net and not slow", "(net || db) && !slow"
+    #[arg(long = "tag", value_name = "EXPR")]
+    pub(super) tags: Option<TagExpr>,
+    /// Only the part K of N: 1/4 by name, slice:1/4 in turn
+    #[arg(long, value_name = "K/N")]
+    pub(super) shard: Option<Shard>,
+    /// Only what failed when it last ran, was not reached then, or is new
+    #[arg(long)]
+    pub(super) last_failed: bool,
+    /// found, name, failed-first or slow-first
+    #[arg(long, value_name = "ORDER", default_value_t)]
+    pub(super) order: Order,
+}
+
+/// How replays are run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Running {
+    /// Run so many at once, of the replays that say @parallel [default: the configuration, 1]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) jobs: Option<u32>,
+    /// Go through the replays so many times
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) repeat: Option<u32>,
+    /// Go through the replays until one does not pass, or --repeat is reached
+    #[arg(long)]
+    pub(super) until_fail: bool,
+    /// Try a replay that fails again, so many times [default: the configuration, 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(super) retries: Option<u32>,
+    /// Fail although a replay passed, where it did so only after a retry
+    #[arg(long)]
+    pub(super) fail_on_flaky: bool,
+    /// Start no more replays after so many that did not pass
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) max_fail: Option<u32>,
+    /// Stop after the first replay that does not pass: --max-fail 1
+    #[arg(long, conflicts_with = "max_fail")]
+    pub(super) fail_fast: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) selecting: Selecting,
     /// Leave the harness up at the end
     #[arg(long, env = "KEEP_UP", value_parser = FalseyValueParser::new())]
     pub(super) keep_up: bool,
@@ -82,12 +128,14 @@ pub(super) struct Run {
     // No conflict with --keep-up and --rebuild: a variable of the environment would be one too.
     #[arg(long)]
     pub(super) no_up: bool,
-    /// Stop after the first replay that does not pass
-    #[arg(long)]
-    pub(super) fail_fast: bool,
-    /// Show what would run, and run nothing
+    #[command(flatten)]
+    pub(super) running: Running,
+    /// List the replays that would run, and run nothing
     #[arg(long)]
     pub(super) list: bool,
+    /// Show every step and replay that would run, in order, and run nothing
+    #[arg(long, conflicts_with = "list")]
+    pub(super) dry_run: bool,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
@@ -125,9 +173,8 @@ pub(super) struct Down {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
-    /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
-    #[arg(value_name = "PATTERN")]
-    pub(super) patterns: Vec<String>,
+    #[command(flatten)]
+    pub(super) selecting: Selecting,
     /// One JSON object a line
     #[arg(long, conflicts_with = "markdown")]
     pub(super) json: bool,

@@ -4,22 +4,23 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::args::{Color, List};
+use super::choose::choose;
 use super::output::{Ended, Failure, mention_missing_file, palette};
 use crate::bootstrap::{Options, configuration};
 use crate::domain::exit::Exit;
 use crate::domain::replay::Replay;
-use crate::replay::{discover, select};
+use crate::replay::Chosen;
 use crate::report::{Paint, json_line, json_replay, replay_table};
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::{pad, width};
 
-pub(super) fn list(options: &Options, color: Color, args: &List) -> Result<Ended, Failure> {
+pub(super) fn list(options: &Options, color: Color, args: List) -> Result<Ended, Failure> {
     let config = configuration(options)?;
     mention_missing_file(&config);
-    let all = discover(&config).map_err(|error| Failure::usage(error.to_string()))?;
-    let replays = select(&all, &args.patterns)
-        .map_err(|error| Failure::new(Exit::NothingMatched, error.to_string()))?;
-    if args.markdown && !replays.is_empty() {
+    let Chosen::Replays(replays) = choose(&config, args.selecting)? else {
+        return Ok(Ended::with(Exit::Ok));
+    };
+    if args.markdown {
         let mut stdout = io::stdout().lock();
         stdout.write_all(replay_table(&replays).as_bytes())?;
         stdout.flush()?;
@@ -28,11 +29,8 @@ pub(super) fn list(options: &Options, color: Color, args: &List) -> Result<Ended
     write(&replays, color, args.json)
 }
 
-/// Writes one line for each replay. None at all is not success.
+/// Writes one line for each replay.
 pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result<Ended, Failure> {
-    if replays.is_empty() {
-        return Err(Failure::new(Exit::NothingMatched, "there is no replay"));
-    }
     let palette = palette(color, &io::stdout());
     let mut stdout = io::stdout().lock();
     let column = |of: &dyn Fn(&Replay) -> String| -> usize {

@@ -4,6 +4,8 @@
 //! this layer prints, and nothing here decides what a run does.
 
 mod args;
+mod choose;
+mod dry_run;
 mod init;
 mod list;
 mod logs;
@@ -90,7 +92,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
         Some(Command::Up(up)) => run::up(&options, colour, &up).await,
         Some(Command::Seed(seed)) => run::seed(&options, colour, &seed).await,
         Some(Command::Down(down)) => run::down(&options, colour, &down).await,
-        Some(Command::List(list)) => list::list(&options, colour, &list),
+        Some(Command::List(list)) => list::list(&options, colour, list),
         Some(Command::Ps(ps)) => ps::ps(&options, colour, &ps).await,
         Some(Command::Logs(logs)) => logs::logs(&options, colour, &logs).await,
         Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,

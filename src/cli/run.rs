@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Color, Down, Lifecycle, Run, Seed};
-use super::list;
+use super::choose::{choose, policy};
 use super::output::{
     Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette, write_atomically,
 };
+use super::{dry_run, list};
 use crate::bootstrap::{Context, Options};
 use crate::config::{self, Config};
 use crate::domain::exit::Exit;
@@ -17,7 +18,7 @@ use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Seconds, Summary};
 use crate::harness::{Request, Session, Teardown};
 use crate::process::listen;
-use crate::replay::{discover, select};
+use crate::replay::Chosen;
 use crate::report::{Human, json_event, json_line, junit};
 
 /// A sign of life for CI servers, which take silence for a hang.
@@ -26,18 +27,30 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
-    let replays = selected(&context.config, &args.patterns)?;
-    if args.list {
-        return list::write(&replays, color, args.json);
+    let chosen = choose(&context.config, args.selecting)?;
+    if let (Chosen::Replays(replays), true) = (&chosen, args.list) {
+        return list::write(replays, color, args.json);
     }
     if let Some(file) = &args.junit {
         writable(file)?;
+    }
+    let Chosen::Replays(replays) = chosen else {
+        if let (Some(file), false) = (&args.junit, args.list || args.dry_run) {
+            // Whoever reads it next must not take an earlier one for this run's.
+            write_junit(file, &context.config.name, &Summary::default(), &[])?;
+        }
+        return Ok(Ended::with(Exit::Ok));
+    };
+    for replay in &replays {
+        for problem in &replay.header.problems {
+            complain(format_args!("{}: {problem}", replay.file));
+        }
     }
     let request = Request {
         up: !args.no_up,
         seed: !args.no_up,
         replays: replays.clone(),
-        fail_fast: args.fail_fast,
+        policy: policy(&context.config, &args.running),
         teardown: if args.keep_up || args.no_up {
             Teardown::Never
         } else {
@@ -46,6 +59,9 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         rebuild: args.rebuild,
         ..Request::nothing()
     };
+    if args.dry_run {
+        return dry_run::write(&context.config, &request, args.json);
+    }
     let summary = session(&context, request, color, args.json).await?;
     let mut exit = Exit::of(&summary);
     if let Some(file) = &args.junit
@@ -118,19 +134,6 @@ fn harness_of(config: &Config) -> Result<&config::Harness, Failure> {
     })
 }
 
-fn selected(config: &Config, patterns: &[String]) -> Result<Vec<Arc<Replay>>, Failure> {
-    let all = discover(config).map_err(|error| Failure::usage(error.to_string()))?;
-    if all.is_empty() {
-        let looked = config.replays.paths.join(", ");
-        let root = config.root.display();
-        return Err(Failure::new(
-            Exit::NothingMatched,
-            format!("there is no replay: nothing matches {looked} in {root}"),
-        ));
-    }
-    select(&all, patterns).map_err(|error| Failure::new(Exit::NothingMatched, error.to_string()))
-}
-
 /// Runs a session to its end and gives its summary. Whoever reads our output may go away; the
 /// session comes to its end all the same.
 pub(super) async fn session(
@@ -156,7 +159,8 @@ pub(super) async fn session(
 
 async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
     let mut summary = Summary::default();
-    let mut doing = String::new();
+    let mut step = None;
+    let mut running: Vec<ReplayName> = Vec::new();
     let mut finished = false;
     loop {
         let event = match tokio::time::timeout(HEARTBEAT, session.events.next()).await {
@@ -171,6 +175,9 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
             }
             Err(_) => {
                 if is_ci() {
+                    let replays = running.iter().map(ReplayName::as_str);
+                    let doing: Vec<&str> = step.into_iter().chain(replays).collect();
+                    let doing = doing.join(", ");
                     complain(format_args!(
                         "still at work: {doing} ({})",
                         Seconds(summary.took)
@@ -180,8 +187,12 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
             }
         };
         match &event.kind {
-            RunEventKind::StepStarted { step } => doing = step.word().to_owned(),
-            RunEventKind::ReplayStarted { replay, .. } => doing = replay.to_string(),
+            RunEventKind::StepStarted { step: begun } => step = Some(begun.word()),
+            RunEventKind::StepFinished { .. } => step = None,
+            RunEventKind::ReplayStarted { replay, .. } => running.push(replay.clone()),
+            RunEventKind::ReplayFinished(result) => {
+                running.retain(|replay| *replay != result.replay);
+            }
             RunEventKind::Finished(_) => finished = true,
             _ => {}
         }

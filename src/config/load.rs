@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -485,8 +486,21 @@ fn replays(table: Table<'_>) -> Replays {
         paths: globs("paths", defaults.paths),
         exclude: globs("exclude", defaults.exclude),
         timeout: table.duration("timeout").unwrap_or(defaults.timeout),
+        timeout_factor: table
+            .integer("timeout_factor", 1..1_001)
+            .and_then(|factor| u32::try_from(factor).ok())
+            .and_then(NonZeroU32::new),
         slow: table.duration("slow").unwrap_or(defaults.slow),
         grace: table.duration("grace").unwrap_or(defaults.grace),
+        jobs: table
+            .integer("jobs", 1..1_025)
+            .and_then(|jobs| usize::try_from(jobs).ok())
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(defaults.jobs),
+        retries: table
+            .integer("retries", 0..101)
+            .and_then(|retries| u32::try_from(retries).ok())
+            .unwrap_or(defaults.retries),
         skip_exit_code: table
             .integer("skip_exit_code", 1..256)
             .and_then(|code| i32::try_from(code).ok())

@@ -1,5 +1,6 @@
 //! The configuration as the rest of the crate uses it: resolved, with its defaults.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,8 +71,15 @@ pub struct Replays {
     /// Globs on file names that are helpers and no replays.
     pub exclude: Vec<String>,
     pub timeout: Duration,
+    /// A replay that earlier runs have timed is given so many times its median, where that is less
+    /// than its time-out.
+    pub timeout_factor: Option<NonZeroU32>,
     pub slow: Duration,
     pub grace: Duration,
+    /// How many run at once, of those that may.
+    pub jobs: NonZeroUsize,
+    /// How often one that fails is tried again.
+    pub retries: u32,
     pub skip_exit_code: i32,
     /// How many runs keep their outputs.
     pub keep_runs: usize,
@@ -83,8 +91,11 @@ impl Default for Replays {
             paths: vec!["replays/*.sh".to_owned()],
             exclude: vec!["_*".to_owned(), "lib*.sh".to_owned()],
             timeout: Duration::from_secs(60),
+            timeout_factor: None,
             slow: Duration::from_secs(10),
             grace: Duration::from_secs(5),
+            jobs: NonZeroUsize::MIN,
+            retries: 0,
             skip_exit_code: 77,
             keep_runs: 20,
         }

@@ -70,7 +70,7 @@ impl Exit {
         } else if summary.harness_failed() {
             Self::Harness
         } else if summary.interrupted.is_some()
-            || summary.results.iter().any(|r| !r.verdict.is_ok())
+            || summary.results.iter().any(|result| !result.is_ok())
         {
             Self::Failed
         } else if summary.teardown_failed() {

@@ -49,14 +49,21 @@ pub struct Header {
     pub tags: Vec<String>,
     /// `@needs`: programs that must be on `PATH`.
     pub needs: Vec<String>,
+    /// `@parallel`: it may run beside others that say so too; without it a replay runs alone.
+    pub parallel: bool,
+    /// `@group`: it never runs beside another one of any of these.
+    pub groups: Vec<String>,
     /// Tags that cannot be read, in the words of a message.
     pub problems: Vec<String>,
 }
 
+/// The tags of a header that mean something here.
+const KNOWN: [&str; 6] = ["closes", "group", "needs", "parallel", "tags", "timeout"];
+
 impl Header {
     /// Reads the comment lines at the start of a script, past the shebang. Prose comes before the
     /// first tag; a tag is a line `# @name value`. Unknown tags are left alone, because the
-    /// scripts belong to other people.
+    /// scripts belong to other people, but for those that look like a typing mistake.
     pub fn parse(text: &str) -> Self {
         let mut header = Self::default();
         let mut prose = String::new();
@@ -103,15 +110,38 @@ impl Header {
             "closes" => self.closes.extend(words().map(str::to_owned)),
             "tags" => self.tags.extend(words().map(str::to_owned)),
             "needs" => self.needs.extend(words().map(str::to_owned)),
+            "group" if value.is_empty() => self
+                .problems
+                .push("@group: name what it must not run beside".to_owned()),
+            "group" => self.groups.extend(words().map(str::to_owned)),
+            // A replay that runs alone is never wrong.
+            "parallel" if !value.is_empty() => self
+                .problems
+                .push(format!("@parallel {value}: it takes no value")),
+            "parallel" => self.parallel = true,
             "timeout" => match parse_duration(value) {
                 Some(timeout) => self.timeout = Some(timeout),
                 None => self
                     .problems
                     .push(format!("@timeout {value}: write 20s, 1m30s or 500ms")),
             },
-            _ => {}
+            _ => {
+                if let Some(meant) = meant(name) {
+                    self.problems
+                        .push(format!("@{name}: did you mean @{meant}?"));
+                }
+            }
         }
     }
+}
+
+/// The tag that an unknown one was probably meant to be.
+fn meant(name: &str) -> Option<&'static str> {
+    let name = name.trim_end_matches(':').to_lowercase();
+    KNOWN.into_iter().find(|known| {
+        let mistakes = if known.len() > 6 { 2 } else { 1 };
+        strsim::damerau_levenshtein(&name, known) <= mistakes
+    })
 }
 
 /// Up to the first full stop that ends a word; the whole text where there is none.
@@ -186,6 +216,8 @@ mod tests {
                 timeout: Some(Duration::from_secs(20)),
                 tags: vec!["discovery".to_owned(), "net".to_owned()],
                 needs: vec!["curl".to_owned(), "jq".to_owned()],
+                parallel: false,
+                groups: Vec::new(),
                 problems: Vec::new(),
             }
         );
@@ -207,6 +239,46 @@ mod tests {
         assert_eq!(version.description.as_deref(), Some("Node v1.2 boots."));
         let paragraphs = Header::parse("#!/bin/sh\n#\n# First\n#\n# second\n");
         assert_eq!(paragraphs.description.as_deref(), Some("First"));
+    }
+
+    #[test]
+    fn what_may_run_beside_others_says_so() {
+        let header = Header::parse("# @parallel\n# @group postgres, redis\n");
+        assert!(header.parallel);
+        assert_eq!(header.groups, ["postgres", "redis"]);
+        assert_eq!(header.problems, [""; 0]);
+        let alone = Header::parse("# @parallel no\n# @group\n");
+        assert!(!alone.parallel);
+        assert_eq!(
+            alone.problems,
+            [
+                "@parallel no: it takes no value",
+                "@group: name what it must not run beside"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_typing_mistake_is_named_and_other_peoples_tags_are_not() {
+        for (typed, meant) in [
+            ("paralel", "parallel"),
+            ("Parallel", "parallel"),
+            ("timeuot", "timeout"),
+            ("tag", "tags"),
+            ("groups", "group"),
+            ("need", "needs"),
+            ("closes:", "closes"),
+        ] {
+            let header = Header::parse(&format!("# @{typed} x\n"));
+            let wanted = format!("@{typed}: did you mean @{meant}?");
+            assert_eq!(header.problems, [wanted]);
+        }
+        for name in [
+            "owner", "author", "param", "see", "todo", "since", "test", "@",
+        ] {
+            let header = Header::parse(&format!("# @{name} x\n"));
+            assert_eq!(header.problems, [""; 0], "{name}");
+        }
     }
 
     #[test]

@@ -169,7 +169,18 @@ impl Output {
     }
 }
 
-/// One replay's end.
+/// Whether a replay was ok only after an attempt that was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flaky {
+    #[default]
+    No,
+    /// It was, and the run may pass.
+    Tolerated,
+    /// It was, and the run fails by it.
+    Fails,
+}
+
+/// The end of one attempt at a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayResult {
     pub replay: ReplayName,
@@ -177,12 +188,23 @@ pub struct ReplayResult {
     pub started: Timestamp,
     /// Without the time that it was paused.
     pub took: Duration,
+    /// From 1, over all repetitions and retries of the run.
     pub attempt: u32,
     pub output: Output,
     /// It ran longer than the configured `slow`.
     pub slow: bool,
     /// It left processes behind that we had to end.
     pub leaky: bool,
+    /// Another attempt follows, whose end counts instead.
+    pub retried: bool,
+    pub flaky: Flaky,
+}
+
+impl ReplayResult {
+    /// Whether a run with it may still pass.
+    pub fn is_ok(&self) -> bool {
+        self.verdict.is_ok() && self.flaky != Flaky::Fails
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,8 +309,11 @@ pub struct Summary {
     pub run: Option<RunId>,
     pub started: Option<Timestamp>,
     pub took: Duration,
-    /// In order of their end. A retry replaces the result of its earlier attempt.
+    /// One for each replay, in order of their end. A retry replaces the result of its earlier
+    /// attempt; where a replay is repeated, its first failure stays.
     pub results: Vec<ReplayResult>,
+    /// The attempts that a retry replaced, in order of their end.
+    pub earlier: Vec<ReplayResult>,
     /// Selected, and never started.
     pub not_run: Vec<ReplayName>,
     pub steps: Vec<StepResult>,
@@ -317,6 +342,8 @@ pub struct Counts {
     pub aborted: usize,
     pub could_not_start: usize,
     pub not_run: usize,
+    /// Of those that passed or were skipped.
+    pub flaky: usize,
 }
 
 impl Summary {
@@ -340,12 +367,7 @@ impl Summary {
                 took: *took,
                 output: output.clone(),
             }),
-            RunEventKind::ReplayFinished(result) => {
-                self.not_run.retain(|name| *name != result.replay);
-                self.results
-                    .retain(|earlier| earlier.replay != result.replay);
-                self.results.push(result.clone());
-            }
+            RunEventKind::ReplayFinished(result) => self.take(result),
             RunEventKind::LeftBehind(items) => self.left_behind.clone_from(items),
             RunEventKind::Interrupted(signal) => {
                 self.interrupted.get_or_insert(*signal);
@@ -370,12 +392,50 @@ impl Summary {
         }
     }
 
+    fn take(&mut self, result: &ReplayResult) {
+        self.not_run.retain(|name| *name != result.replay);
+        let known = self
+            .results
+            .iter()
+            .position(|earlier| earlier.replay == result.replay);
+        let mut result = result.clone();
+        if let Some(at) = known {
+            let earlier = &self.results[at];
+            // That another repetition passed does not undo it.
+            if !earlier.retried && !earlier.is_ok() {
+                return;
+            }
+            let earlier = self.results.remove(at);
+            if earlier.retried {
+                self.earlier.push(earlier);
+            } else {
+                result.flaky = result.flaky.max(earlier.flaky);
+                if result.retried {
+                    // Those of an earlier repetition: there may be no end of them.
+                    self.earlier.retain(|old| old.replay != result.replay);
+                }
+            }
+        }
+        self.results.push(result);
+    }
+
+    /// The attempts at this replay that did not pass and were followed by another one.
+    pub fn failed_attempts<'a>(
+        &'a self,
+        replay: &'a ReplayName,
+    ) -> impl DoubleEndedIterator<Item = &'a ReplayResult> {
+        self.earlier
+            .iter()
+            .filter(move |earlier| earlier.replay == *replay && !earlier.verdict.is_ok())
+    }
+
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
             not_run: self.not_run.len(),
             ..Counts::default()
         };
         for result in &self.results {
+            counts.flaky += usize::from(result.flaky != Flaky::No);
             *match result.verdict {
                 Verdict::Passed => &mut counts.passed,
                 Verdict::Failed(_) => &mut counts.failed,
@@ -428,7 +488,26 @@ mod tests {
             output: Output::default(),
             slow: false,
             leaky: false,
+            retried: false,
+            flaky: Flaky::No,
         })
+    }
+
+    fn folded(kinds: Vec<RunEventKind>) -> Summary {
+        let mut summary = Summary::default();
+        for kind in kinds {
+            summary.fold(&event(kind));
+        }
+        summary
+    }
+
+    /// One attempt at the replay `a`.
+    fn attempt(attempt: u32, verdict: Verdict, retried: bool, flaky: Flaky) -> RunEventKind {
+        let mut kind = finished("a", verdict);
+        if let RunEventKind::ReplayFinished(result) = &mut kind {
+            (result.attempt, result.retried, result.flaky) = (attempt, retried, flaky);
+        }
+        kind
     }
 
     fn step(step: Step, outcome: StepOutcome) -> RunEventKind {
@@ -441,11 +520,7 @@ mod tests {
     }
 
     fn exit(kinds: Vec<RunEventKind>) -> Exit {
-        let mut summary = Summary::default();
-        for kind in kinds {
-            summary.fold(&event(kind));
-        }
-        Exit::of(&summary)
+        Exit::of(&folded(kinds))
     }
 
     fn failure() -> StepOutcome {
@@ -498,11 +573,39 @@ mod tests {
 
     #[test]
     fn a_retry_replaces_the_earlier_attempt() {
-        let mut summary = Summary::default();
-        summary.fold(&event(finished("a", Verdict::Failed(Ending::Code(1)))));
-        summary.fold(&event(finished("a", Verdict::Passed)));
-        assert_eq!(summary.counts().passed, 1);
-        assert_eq!(summary.counts().failed, 0);
+        let failed = || Verdict::Failed(Ending::Code(1));
+        let first = || attempt(1, failed(), true, Flaky::No);
+        let summary = folded(vec![
+            first(),
+            attempt(2, Verdict::Passed, false, Flaky::Tolerated),
+        ]);
+        let counts = summary.counts();
+        assert_eq!((counts.passed, counts.failed, counts.flaky), (1, 0, 1));
+        assert_eq!(summary.failed_attempts(&ReplayName::new("a")).count(), 1);
+        assert_eq!(summary.failed_attempts(&ReplayName::new("b")).count(), 0);
+        assert_eq!(Exit::of(&summary), Exit::Ok);
+        let strict = attempt(2, Verdict::Passed, false, Flaky::Fails);
+        assert_eq!(exit(vec![first(), strict]), Exit::Failed);
+        // The retry was announced and cut off before it began.
+        assert_eq!(exit(vec![first()]), Exit::Failed);
+    }
+
+    #[test]
+    fn a_repetition_that_passes_does_not_undo_a_failure() {
+        let passed = |number| attempt(number, Verdict::Passed, false, Flaky::No);
+        let summary = folded(vec![
+            passed(1),
+            attempt(2, Verdict::Failed(Ending::Code(1)), false, Flaky::No),
+            passed(3),
+        ]);
+        assert_eq!(Exit::of(&summary), Exit::Failed);
+        assert_eq!(summary.results.len(), 1);
+        assert_eq!(summary.results[0].attempt, 2);
+        let flaky_once = folded(vec![
+            attempt(1, Verdict::Passed, false, Flaky::Tolerated),
+            passed(2),
+        ]);
+        assert_eq!(flaky_once.counts().flaky, 1);
     }
 
     #[test]

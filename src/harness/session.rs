@@ -1,5 +1,6 @@
 //! One run, from its first step to its last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +14,14 @@ use crate::domain::container::Container;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
-use crate::domain::replay::Replay;
+use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{Control, Controller, Phase};
 use crate::record::{HarnessLock, LockError, Store};
-use crate::replay::{Dispatch, Settings, dispatch};
+use crate::replay::{Dispatch, Policy, Settings, dispatch, limits};
 
 /// A configuration and the engine that it speaks of.
 #[derive(Clone)]
@@ -48,7 +49,8 @@ pub struct Request {
     pub up_if_needed: bool,
     pub seed: bool,
     pub replays: Vec<Arc<Replay>>,
-    pub fail_fast: bool,
+    /// How they are run.
+    pub policy: Policy,
     pub teardown: Teardown,
     /// Passed on to the hooks as `REBUILD=1`.
     pub rebuild: bool,
@@ -86,7 +88,7 @@ impl Request {
             up_if_needed: false,
             seed: false,
             replays: Vec::new(),
-            fail_fast: false,
+            policy: Policy::default(),
             teardown: Teardown::Never,
             rebuild: false,
             any_age: false,
@@ -462,6 +464,7 @@ impl Steps<'_> {
             dir: config.root.clone(),
             env: self.environment.now(),
             timeout: config.replays.timeout,
+            limits: self.limits(),
             slow: config.replays.slow,
             grace: config.replays.grace,
             settle: settle(),
@@ -470,10 +473,19 @@ impl Steps<'_> {
         };
         let plan = Dispatch {
             replays: self.request.replays.clone(),
-            fail_fast: self.request.fail_fast,
+            policy: self.request.policy.clone(),
         };
         dispatch(&plan, &settings, self.control, &mut |kind| sink.emit(kind)).await;
         Ok(Work::Complete)
+    }
+
+    /// How long each replay may take by what earlier runs say, where the configuration asks for it.
+    fn limits(&self) -> BTreeMap<ReplayName, Duration> {
+        let factor = self.harness.config.replays.timeout_factor;
+        match (factor, &self.harness.store) {
+            (Some(factor), Some(store)) => limits(&store.history(), factor),
+            _ => BTreeMap::new(),
+        }
     }
 
     /// Seeds unless the stack was found up and has been seeded; says whether to go on.

@@ -12,6 +12,7 @@ use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{ContainerId, RunId};
+use crate::domain::past::History;
 
 /// Where the runs of one configuration are kept.
 #[derive(Clone, Debug)]
@@ -120,6 +121,11 @@ impl Store {
     pub fn is_seeded(&self, containers: &[ContainerId]) -> bool {
         std::fs::read_to_string(self.directory.join("seeded"))
             .is_ok_and(|seeded| !containers.is_empty() && seeded == identity(containers))
+    }
+
+    /// What the runs that are kept say of each replay.
+    pub fn history(&self) -> History {
+        History::new()
     }
 
     /// Makes the directory of a new run and removes the oldest beyond `keep`.

@@ -1,37 +1,188 @@
-//! Decides which replay runs when. Replays share a stateful harness, so they run one at a time.
+//! Decides which replay runs when, how often, and when it is enough.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::executor::{Settings, execute};
-use crate::domain::replay::Replay;
-use crate::domain::run::RunEventKind;
+use super::queue::Queue;
+use crate::config::Replays;
+use crate::domain::replay::{Replay, ReplayName};
+use crate::domain::run::{Flaky, ReplayResult, RunEventKind, Verdict};
 use crate::process::Control;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// In this order.
+    /// In this order, as far as they run one at a time.
     pub replays: Vec<Arc<Replay>>,
-    /// Stop after the first replay that is not ok. Off unless asked for: the list of what fails
-    /// is the point.
-    pub fail_fast: bool,
+    pub policy: Policy,
 }
 
-/// Runs the replays until all have ended or a stop is asked for. Those that were never started
-/// get no event; the summary knows them as not run.
+/// How replays are run: how many at once, how often, and when it is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How many run at once, of those that may: [`Header::parallel`], [`Header::groups`].
+    ///
+    /// [`Header::parallel`]: crate::domain::replay::Header::parallel
+    /// [`Header::groups`]: crate::domain::replay::Header::groups
+    pub jobs: NonZeroUsize,
+    pub rounds: Rounds,
+    /// How often a replay that fails is tried again within its round.
+    pub retries: u32,
+    /// A replay that passes only after a retry fails the run.
+    pub flaky_fails: bool,
+    /// Start no more after so many replays that are not ok. Off unless asked for: the list of
+    /// what fails is the point.
+    pub max_fail: Option<NonZeroUsize>,
+}
+
+/// How often the selection is gone through. A replay that skipped, or could not start, is not
+/// repeated: it would do so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounds {
+    Count(NonZeroU32),
+    /// Until something else ends it: [`Policy::max_fail`], or a stop.
+    Endless,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            jobs: NonZeroUsize::MIN,
+            rounds: Rounds::Count(NonZeroU32::MIN),
+            retries: 0,
+            flaky_fails: false,
+            max_fail: None,
+        }
+    }
+}
+
+impl Policy {
+    /// What holds where nobody asked for anything else.
+    pub fn of(config: &Replays) -> Self {
+        Self {
+            jobs: config.jobs,
+            retries: config.retries,
+            ..Self::default()
+        }
+    }
+}
+
+/// Runs the replays until all have ended, enough have failed, or a stop is asked for. Those that
+/// were never started get no event; the summary knows them as not run.
 pub async fn dispatch(
     dispatch: &Dispatch,
     settings: &Settings,
     control: &Control,
     emit: &mut (dyn FnMut(RunEventKind) + Send),
 ) {
-    for replay in &dispatch.replays {
-        if control.is_stopped() {
+    let run = Run {
+        policy: &dispatch.policy,
+        settings,
+        control,
+        emit: Mutex::new(emit),
+    };
+    let mut attempts: BTreeMap<ReplayName, u32> = BTreeMap::new();
+    let mut replays = dispatch.replays.clone();
+    let mut failures = 0;
+    let mut round = 0;
+    while !replays.is_empty() && dispatch.policy.rounds.has(round) {
+        let mut queue = Queue::new(&replays, dispatch.policy.jobs.get());
+        let mut running = FuturesUnordered::new();
+        loop {
+            while !run.is_enough(failures)
+                && let Some(replay) = queue.start()
+            {
+                let before = attempts.get(&replay.name).copied().unwrap_or(0);
+                running.push(run.replay(replay, before));
+            }
+            let Some((replay, result)) = running.next().await else {
+                break;
+            };
+            queue.ended(&replay);
+            failures += usize::from(!result.is_ok());
+            attempts.insert(replay.name.clone(), result.attempt);
+            if !is_worth_repeating(&result.verdict) {
+                replays.retain(|other| other.name != replay.name);
+            }
+        }
+        if run.is_enough(failures) {
             return;
         }
-        let result = execute(replay, settings, control, emit).await;
-        if dispatch.fail_fast && !result.verdict.is_ok() {
-            return;
+        round = round.saturating_add(1);
+    }
+}
+
+impl Rounds {
+    /// Whether there is a round after so many.
+    fn has(self, done: u32) -> bool {
+        match self {
+            Self::Count(count) => done < count.get(),
+            Self::Endless => true,
         }
     }
+}
+
+fn is_worth_repeating(verdict: &Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::Passed | Verdict::Failed(_) | Verdict::TimedOut { .. }
+    )
+}
+
+/// What all replays of a run share.
+struct Run<'a> {
+    policy: &'a Policy,
+    settings: &'a Settings,
+    control: &'a Control,
+    /// Replays that run at once tell of themselves through one.
+    emit: Mutex<&'a mut (dyn FnMut(RunEventKind) + Send)>,
+}
+
+impl Run<'_> {
+    fn emit(&self, kind: RunEventKind) {
+        let mut emit = self.emit.lock().unwrap_or_else(PoisonError::into_inner);
+        emit(kind);
+    }
+
+    /// Whether nothing more is to be begun.
+    fn is_enough(&self, failures: usize) -> bool {
+        let max = self.policy.max_fail;
+        self.control.is_stopped() || max.is_some_and(|max| failures >= max.get())
+    }
+
+    /// Runs a replay, and again while it fails and may be retried. Gives the last result.
+    async fn replay(&self, replay: Arc<Replay>, before: u32) -> (Arc<Replay>, ReplayResult) {
+        let mut retries = self.policy.retries;
+        let mut attempt = before;
+        let mut has_failed = false;
+        loop {
+            attempt = attempt.saturating_add(1);
+            let emit = &mut |kind| self.emit(kind);
+            let mut result = execute(&replay, attempt, self.settings, self.control, emit).await;
+            if has_failed && result.verdict.is_ok() {
+                result.flaky = if self.policy.flaky_fails {
+                    Flaky::Fails
+                } else {
+                    Flaky::Tolerated
+                };
+            }
+            result.retried =
+                retries > 0 && may_pass_at_last(&result.verdict) && !self.control.is_stopped();
+            self.emit(RunEventKind::ReplayFinished(result.clone()));
+            if !result.retried {
+                return (replay, result);
+            }
+            has_failed = true;
+            retries -= 1;
+        }
+    }
+}
+
+fn may_pass_at_last(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Failed(_) | Verdict::TimedOut { .. })
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::preflight::obstacle;
 use crate::domain::replay::{Replay, ReplayName};
-use crate::domain::run::{Ending, Output, ReplayResult, RunEventKind, Verdict};
+use crate::domain::run::{Ending, Flaky, Output, ReplayResult, RunEventKind, Verdict};
 use crate::process::{CaptureLimits, Control, Finished, ProcessEvent, Spec, supervise};
 
 /// What holds for every replay of a run.
@@ -20,6 +20,8 @@ pub struct Settings {
     /// Added to our own environment.
     pub env: BTreeMap<String, String>,
     pub timeout: Duration,
+    /// What is long for some of them, by earlier runs.
+    pub limits: BTreeMap<ReplayName, Duration>,
     pub slow: Duration,
     pub grace: Duration,
     pub settle: Duration,
@@ -28,18 +30,33 @@ pub struct Settings {
     pub record: Option<PathBuf>,
 }
 
-/// Runs one replay to its end. It always ends with a verdict.
-pub async fn execute(
+impl Settings {
+    /// How long a replay may take: its own time-out or everybody's, and no more than its limit.
+    fn timeout_of(&self, replay: &Replay) -> Duration {
+        let timeout = replay.header.timeout.unwrap_or(self.timeout);
+        match self.limits.get(&replay.name) {
+            Some(limit) => timeout.min(*limit),
+            None => timeout,
+        }
+    }
+}
+
+/// Makes one attempt at a replay. It always ends with a verdict; what that means for the run, and
+/// saying it, is the caller's.
+///
+/// `number` is the attempt's, from 1 and another one for each of the run.
+pub(super) async fn execute(
     replay: &Replay,
+    number: u32,
     settings: &Settings,
     control: &Control,
     emit: &mut (dyn FnMut(RunEventKind) + Send),
 ) -> ReplayResult {
     let started = Timestamp::now();
-    let timeout = replay.header.timeout.unwrap_or(settings.timeout);
+    let timeout = settings.timeout_of(replay);
     emit(RunEventKind::ReplayStarted {
         replay: replay.name.clone(),
-        attempt: 1,
+        attempt: number,
         timeout: Some(timeout),
     });
     let mut result = ReplayResult {
@@ -47,12 +64,14 @@ pub async fn execute(
         verdict: Verdict::Aborted,
         started,
         took: Duration::ZERO,
-        attempt: 1,
+        attempt: number,
         output: Output::default(),
         slow: false,
         leaky: false,
+        retried: false,
+        flaky: Flaky::No,
     };
-    match attempt(replay, settings, timeout, control, emit).await {
+    match attempt(replay, number, settings, timeout, control, emit).await {
         Ok(finished) => {
             result.verdict = judge(&finished, timeout, settings.skip_exit_code);
             result.took = finished.took;
@@ -62,12 +81,12 @@ pub async fn execute(
         }
         Err(reason) => result.verdict = Verdict::CouldNotStart { reason },
     }
-    emit(RunEventKind::ReplayFinished(result.clone()));
     result
 }
 
 async fn attempt(
     replay: &Replay,
+    number: u32,
     settings: &Settings,
     timeout: Duration,
     control: &Control,
@@ -87,10 +106,10 @@ async fn attempt(
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
     env.push(("TACKROOM_REPLAY".into(), replay.name.as_str().into()));
-    env.push(("TACKROOM_ATTEMPT".into(), "1".into()));
+    env.push(("TACKROOM_ATTEMPT".into(), number.to_string().into()));
     let mut output_file = None;
     if let Some(record) = &settings.record {
-        let directory = record.join("replays").join(directory_name(&replay.name));
+        let directory = attempt_directory(record, &replay.name, number);
         let artifacts = directory.join("artifacts");
         std::fs::create_dir_all(&artifacts)
             .map_err(|error| format!("cannot make {}: {error}", artifacts.display()))?;
@@ -128,6 +147,16 @@ async fn attempt(
     })
     .await
     .map_err(|error| error.to_string())
+}
+
+/// What one attempt leaves. A later one has a directory of its own in that of the first.
+fn attempt_directory(record: &Path, name: &ReplayName, number: u32) -> PathBuf {
+    let directory = record.join("replays").join(directory_name(name));
+    if number > 1 {
+        directory.join(format!("attempt-{number}"))
+    } else {
+        directory
+    }
 }
 
 /// A replay's name as one component of a path: a name may hold `..` or begin with `/`, and what is
@@ -183,6 +212,7 @@ fn last_line(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::replay::Header;
 
     fn finished(ending: Ending) -> Finished {
         Finished {
@@ -197,6 +227,38 @@ mod tests {
                 ..Output::default()
             },
         }
+    }
+
+    #[test]
+    fn a_replay_gets_its_own_time_and_no_more_than_its_limit() {
+        let seconds = Duration::from_secs;
+        let settings = Settings {
+            dir: PathBuf::new(),
+            env: BTreeMap::new(),
+            timeout: seconds(60),
+            limits: BTreeMap::from([(ReplayName::new("timed"), seconds(5))]),
+            slow: seconds(10),
+            grace: seconds(1),
+            settle: Duration::ZERO,
+            skip_exit_code: 77,
+            record: None,
+        };
+        let of = |name: &str, own: Option<u64>| {
+            settings.timeout_of(&Replay {
+                name: ReplayName::new(name),
+                path: PathBuf::new(),
+                file: String::new(),
+                header: Header {
+                    timeout: own.map(seconds),
+                    ..Header::default()
+                },
+            })
+        };
+        assert_eq!(of("new", None), seconds(60));
+        assert_eq!(of("new", Some(90)), seconds(90));
+        assert_eq!(of("timed", None), seconds(5));
+        assert_eq!(of("timed", Some(90)), seconds(5));
+        assert_eq!(of("timed", Some(2)), seconds(2));
     }
 
     #[test]

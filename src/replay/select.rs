@@ -31,7 +31,7 @@ impl std::fmt::Display for NothingMatched {
 /// # Errors
 ///
 /// Fails on the first pattern that matches nothing.
-pub fn select(
+pub(super) fn select(
     replays: &[Arc<Replay>],
     patterns: &[String],
 ) -> Result<Vec<Arc<Replay>>, NothingMatched> {

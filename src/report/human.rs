@@ -6,8 +6,9 @@ use super::palette::{Paint, Palette};
 use super::plan::write_plan;
 use crate::domain::hook::Step;
 use crate::domain::plan::{ItemOutcome, Spared};
+use crate::domain::replay::ReplayName;
 use crate::domain::run::{
-    ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
+    Flaky, Output, ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
 };
 use crate::text::sanitize::{sanitize, sanitize_plain};
 use crate::text::width::pad;
@@ -30,6 +31,10 @@ pub struct Human<R, P> {
     gone: usize,
     /// Left to other runs in this teardown.
     others: usize,
+    running: Vec<ReplayName>,
+    /// The replay whose lines are shown as they come. While several run there is none: the output
+    /// of each is shown in one piece at its end.
+    live: Option<ReplayName>,
 }
 
 impl<R: Write, P: Write> Human<R, P> {
@@ -42,6 +47,8 @@ impl<R: Write, P: Write> Human<R, P> {
             has_replays: false,
             gone: 0,
             others: 0,
+            running: Vec::new(),
+            live: None,
         }
     }
 
@@ -60,8 +67,13 @@ impl<R: Write, P: Write> Human<R, P> {
                 self.quiet(&format!("run {run}"))
             }
             RunEventKind::StepStarted { step } => self.heading(step.word()),
-            RunEventKind::StepOutput { line, .. } | RunEventKind::ReplayOutput { line, .. } => {
-                self.output(line)
+            RunEventKind::StepOutput { line, .. } => self.output(line),
+            RunEventKind::ReplayOutput { replay, line } => {
+                if self.live.as_ref() == Some(replay) {
+                    self.output(line)
+                } else {
+                    Ok(())
+                }
             }
             RunEventKind::StepProgress { step, progress } => {
                 // A hook's own progress lines are part of its output already.
@@ -82,14 +94,16 @@ impl<R: Write, P: Write> Human<R, P> {
                 took,
                 ..
             } => self.step_finished(*step, outcome, Seconds(*took)),
-            RunEventKind::ReplayStarted { replay, .. } => {
-                self.heading(&format!("replay {}", sanitize_plain(replay.as_str())))
+            RunEventKind::ReplayStarted {
+                replay, attempt, ..
+            } => self.replay_started(replay, *attempt),
+            RunEventKind::ReplaySlow { replay, after } => {
+                let whose = self.whose(replay);
+                self.warn(&format!("{whose}slow: running for {}", Seconds(*after)))
             }
-            RunEventKind::ReplaySlow { after, .. } => {
-                self.warn(&format!("slow: running for {}", Seconds(*after)))
-            }
-            RunEventKind::ReplayStopping { signal, .. } => {
-                self.warn(&format!("sent {}", signal.word()))
+            RunEventKind::ReplayStopping { replay, signal } => {
+                let whose = self.whose(replay);
+                self.warn(&format!("{whose}sent {}", signal.word()))
             }
             RunEventKind::ReplayFinished(result) => self.replay_finished(result),
             RunEventKind::Planned(plan) => {
@@ -199,7 +213,51 @@ impl<R: Write, P: Write> Human<R, P> {
         }
     }
 
+    fn replay_started(&mut self, replay: &ReplayName, attempt: u32) -> io::Result<()> {
+        self.running.push(replay.clone());
+        self.live = (self.running.len() == 1).then(|| replay.clone());
+        let name = sanitize_plain(replay.as_str());
+        let attempt = match attempt {
+            0 | 1 => String::new(),
+            attempt => format!(", attempt {attempt}"),
+        };
+        self.heading(&format!("replay {name}{attempt}"))
+    }
+
+    /// Said in front of what would otherwise be taken for another one's.
+    fn whose(&self, replay: &ReplayName) -> String {
+        if self.live.as_ref() == Some(replay) {
+            String::new()
+        } else {
+            format!("{}: ", sanitize_plain(replay.as_str()))
+        }
+    }
+
+    /// What nobody has seen yet, because others ran beside it.
+    fn held_output(&mut self, replay: &ReplayName, output: &Output) -> io::Result<()> {
+        if output.is_empty() {
+            return Ok(());
+        }
+        let name = sanitize_plain(replay.as_str());
+        self.heading(&format!("output of {name}"))?;
+        let text = output.text();
+        for line in text
+            .strip_suffix(b"\n")
+            .unwrap_or(&text)
+            .split(|byte| *byte == b'\n')
+        {
+            self.output(line)?;
+        }
+        Ok(())
+    }
+
     fn replay_finished(&mut self, result: &ReplayResult) -> io::Result<()> {
+        self.running.retain(|running| *running != result.replay);
+        if self.live.as_ref() == Some(&result.replay) {
+            self.live = None;
+        } else {
+            self.held_output(&result.replay, &result.output)?;
+        }
         let paint = match &result.verdict {
             Verdict::Passed => Paint::Good,
             Verdict::Skipped { .. } => Paint::Quiet,
@@ -218,7 +276,15 @@ impl<R: Write, P: Write> Human<R, P> {
                 sanitize_plain(&result.verdict.to_string())
             ));
         }
-        for (flag, word) in [(result.slow, "slow"), (result.leaky, "leaky")] {
+        if result.attempt > 1 {
+            line.push_str(&format!("  attempt {}", result.attempt));
+        }
+        for (flag, word) in [
+            (result.retried, "is tried again"),
+            (result.flaky != Flaky::No, "flaky"),
+            (result.slow, "slow"),
+            (result.leaky, "leaky"),
+        ] {
             if flag {
                 line.push_str(&format!("  {}", self.palette.paint(Paint::Warning, word)));
             }
@@ -240,12 +306,13 @@ impl<R: Write, P: Write> Human<R, P> {
         if !self.has_replays {
             return self.progress.flush();
         }
-        for result in summary
-            .results
-            .iter()
-            .filter(|result| !result.verdict.is_ok())
-        {
-            self.failure(result)?;
+        for result in summary.results.iter().filter(|result| !result.is_ok()) {
+            // What passed at last says nothing about why it did not at first.
+            let told = match result.flaky {
+                Flaky::Fails => summary.failed_attempts(&result.replay).next_back(),
+                Flaky::No | Flaky::Tolerated => None,
+            };
+            self.failure(result, &told.unwrap_or(result).output)?;
         }
         let counts = summary.counts();
         let mut parts = Vec::new();
@@ -257,6 +324,7 @@ impl<R: Write, P: Write> Human<R, P> {
             (counts.aborted, "aborted", Paint::Bad),
             (counts.not_run, "not run", Paint::Warning),
             (counts.skipped, "skipped", Paint::Quiet),
+            (counts.flaky, "flaky", Paint::Warning),
         ] {
             if count > 0 {
                 parts.push(self.palette.paint(paint, format!("{count} {word}")));
@@ -278,32 +346,34 @@ impl<R: Write, P: Write> Human<R, P> {
         self.results.flush()
     }
 
-    fn failure(&mut self, result: &ReplayResult) -> io::Result<()> {
+    fn failure(&mut self, result: &ReplayResult, output: &Output) -> io::Result<()> {
         let name = sanitize_plain(result.replay.as_str());
-        let title = format!(
+        let mut title = format!(
             "── {name} ── {} ",
             sanitize_plain(&result.verdict.to_string())
         );
+        if result.attempt > 1 {
+            title.push_str(&format!("── attempt {} ", result.attempt));
+        }
+        if result.flaky == Flaky::Fails {
+            title.push_str("── flaky, which fails this run ");
+        }
         writeln!(self.results, "\n{}", self.palette.paint(Paint::Bad, title))?;
-        let output = result.output.text();
-        let lines: Vec<&[u8]> = output
+        let text = output.text();
+        let lines: Vec<&[u8]> = text
             .strip_suffix(b"\n")
-            .unwrap_or(&output)
+            .unwrap_or(&text)
             .split(|byte| *byte == b'\n')
             .collect();
         let hidden = lines.len().saturating_sub(RECALLED_LINES);
         if hidden > 0 {
-            let whole = result
-                .output
-                .file
-                .as_ref()
-                .map_or_else(String::new, |file| {
-                    format!(": {}", sanitize_plain(&file.to_string_lossy()))
-                });
-            let text = format!("   … {hidden} lines before{whole}");
-            writeln!(self.results, "{}", self.palette.paint(Paint::Quiet, text))?;
+            let whole = output.file.as_ref().map_or_else(String::new, |file| {
+                format!(": {}", sanitize_plain(&file.to_string_lossy()))
+            });
+            let before = format!("   … {hidden} lines before{whole}");
+            writeln!(self.results, "{}", self.palette.paint(Paint::Quiet, before))?;
         }
-        if !output.is_empty() {
+        if !text.is_empty() {
             for line in &lines[hidden..] {
                 writeln!(self.results, "   {}", sanitize(line).text)?;
             }

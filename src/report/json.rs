@@ -10,7 +10,7 @@ use crate::domain::exit::Exit;
 use crate::domain::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use crate::domain::replay::Replay;
 use crate::domain::run::{
-    Ending, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
+    Ending, Flaky, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
 };
 use crate::text::sanitize::needs_care;
 
@@ -200,6 +200,9 @@ fn replay_result(result: &ReplayResult) -> Value {
         "seconds": result.took.as_secs_f64(),
         "slow": result.slow,
         "leaky": result.leaky,
+        "retried": result.retried,
+        "flaky": result.flaky != Flaky::No,
+        "flaky_fails": result.flaky == Flaky::Fails,
         "output": file(&result.output),
         "output_bytes_not_kept": result.output.not_on_disk,
     })
@@ -218,6 +221,7 @@ fn summary(summary: &Summary) -> Value {
         "skipped": counts.skipped,
         "aborted": counts.aborted,
         "could_not_start": counts.could_not_start,
+        "flaky": counts.flaky,
         "not_run": summary.not_run.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
         "left_behind": summary.left_behind.iter().map(item).collect::<Vec<_>>(),
     })
@@ -270,6 +274,8 @@ pub fn replay(replay: &Replay) -> Value {
         "tags": replay.header.tags,
         "timeout": replay.header.timeout.map(|timeout| timeout.as_secs_f64()),
         "needs": replay.header.needs,
+        "parallel": replay.header.parallel,
+        "groups": replay.header.groups,
         "problems": replay.header.problems,
     })
 }

@@ -8,10 +8,12 @@ use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{
+    FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
+};
 
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{ReplayResult, StepOutcome, StepResult, Summary, Verdict};
+use crate::domain::run::{Flaky, ReplayResult, StepOutcome, StepResult, Summary, Verdict};
 use crate::text::sanitize::sanitize;
 
 /// Attribute length in bytes; longer ones choke GitLab and Jenkins.
@@ -52,7 +54,10 @@ pub fn junit(
         suite.set_timestamp(started);
     }
     for result in &summary.results {
-        suite.add_test_case(with_file(replay_case(result), files(&result.replay)));
+        let mut case = replay_case(result);
+        let earlier = summary.failed_attempts(&result.replay);
+        case.status.add_reruns(earlier.map(rerun));
+        suite.add_test_case(with_file(case, files(&result.replay)));
     }
     for name in &summary.not_run {
         suite.add_test_case(with_file(not_run_case(name), files(name)));
@@ -70,6 +75,16 @@ fn with_file(mut case: TestCase, file: Option<String>) -> TestCase {
 
 fn replay_case(result: &ReplayResult) -> TestCase {
     let status = match &result.verdict {
+        Verdict::Passed | Verdict::Skipped { .. } if result.flaky == Flaky::Fails => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_rerun_kind(FlakyOrRerun::Flaky);
+            status.set_type("flaky");
+            status.set_message(format!(
+                "flaky: {} only after a retry",
+                result.verdict.word()
+            ));
+            status
+        }
         Verdict::Passed => TestCaseStatus::success(),
         Verdict::Skipped { reason } => {
             let mut status = TestCaseStatus::skipped();
@@ -92,6 +107,20 @@ fn replay_case(result: &ReplayResult) -> TestCase {
         case.set_system_out(lines(&output));
     }
     case
+}
+
+/// An attempt that a retry has replaced.
+fn rerun(result: &ReplayResult) -> TestRerun {
+    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+    rerun.set_type(result.verdict.word());
+    rerun.set_message(short(&result.verdict.to_string()));
+    rerun.set_time(result.took);
+    rerun.set_timestamp(date(result.started));
+    let output = result.output.text();
+    if !output.is_empty() {
+        rerun.set_system_out(lines(&output));
+    }
+    rerun
 }
 
 fn non_success(kind: NonSuccessKind, verdict: &Verdict, result: &ReplayResult) -> TestCaseStatus {
@@ -189,7 +218,7 @@ fn date(at: Timestamp) -> chrono::DateTime<chrono::FixedOffset> {
 mod tests {
     use super::*;
     use crate::domain::hook::Step;
-    use crate::domain::run::{Ending, Output};
+    use crate::domain::run::{Ending, Flaky, Output};
 
     fn result(name: &str, verdict: Verdict, output: &[u8]) -> ReplayResult {
         ReplayResult {
@@ -204,6 +233,8 @@ mod tests {
             },
             slow: false,
             leaky: false,
+            retried: false,
+            flaky: Flaky::No,
         }
     }
 
@@ -249,6 +280,35 @@ mod tests {
         let files = |name: &ReplayName| Some(format!("replays/{name}.sh"));
         junit(&mut out, "harness", &summary, &files).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn a_retry_is_told_with_what_it_replaced() {
+        let failed = || Verdict::Failed(Ending::Code(1));
+        let flaky = |name: &str, flaky| ReplayResult {
+            flaky,
+            ..result(name, Verdict::Passed, b"")
+        };
+        let summary = Summary {
+            results: vec![
+                flaky("tolerated", Flaky::Tolerated),
+                flaky("fails", Flaky::Fails),
+                result("never", failed(), b""),
+                result("once", Verdict::Passed, b""),
+            ],
+            earlier: ["tolerated", "fails", "never"]
+                .map(|name| result(name, failed(), b"want 404\n"))
+                .into(),
+            ..Summary::default()
+        };
+        let mut out = Vec::new();
+        junit(&mut out, "harness", &summary, &|_| None).unwrap();
+        let xml = String::from_utf8(out).unwrap();
+        let count = |text: &str| xml.matches(text).count();
+        assert_eq!(count("<flakyFailure "), 2, "{xml}");
+        assert_eq!(count("<rerunFailure "), 1, "{xml}");
+        assert_eq!(count("<failure "), 2, "{xml}");
+        assert_eq!(count("want 404"), 3, "{xml}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::domain::link::{EngineInfo, Link};
 use crate::domain::origins::{Origins, Renamed};
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::replay::{Header, Replay, ReplayName};
-use crate::domain::run::{Ending, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
+use crate::domain::run::{Ending, Flaky, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
 use crate::domain::scope::{Protection, Scope, Stack};
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
@@ -229,6 +229,8 @@ pub(super) fn finished(name: &str, verdict: Verdict) -> RunEventKind {
         output: Output::default(),
         slow: false,
         leaky: false,
+        retried: false,
+        flaky: Flaky::No,
     })
 }
 

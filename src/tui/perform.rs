@@ -29,7 +29,7 @@ use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
 use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
-use crate::replay::discover;
+use crate::replay::{Policy, discover};
 use crate::watch::{WatchEvent, WatchOptions, sample, watch as watch_containers};
 
 /// Messages that may wait. When it is full whoever sends waits, and behind it the engine.
@@ -209,6 +209,7 @@ impl Performer {
                 up_if_needed: true,
                 seed: true,
                 replays: self.chosen(names),
+                policy: Policy::of(&self.context.config.replays),
                 ..Request::nothing()
             },
         };
