@@ -48,7 +48,8 @@ fn main() {
                 }
                 write(&mut std::io::stdout(), &text);
             }
-            "gate" => drop(std::fs::File::open("/gate/gate")),
+            // To its end: who opens it once more waits for us to be there again.
+            "gate" => drop(std::fs::read("/gate/gate")),
             "burn" => while !asked_to_stop() {},
             "eat" => {
                 let mut eaten = Vec::new();
