@@ -4,17 +4,16 @@
 //! given; none of them knows the runner, and none opens a file.
 
 mod human;
-mod json;
 mod junit;
 mod markdown;
 mod palette;
 mod plan;
 
-pub use human::Human;
-pub use json::{
+pub use crate::codec::{
     SCHEMA_VERSION, event as json_event, line as json_line, plan as json_plan,
     replay as json_replay,
 };
+pub use human::Human;
 pub use junit::junit;
 pub use markdown::replay_table;
 pub use palette::{Paint, Palette};
