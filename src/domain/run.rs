@@ -289,6 +289,8 @@ pub struct Summary {
     pub took: Duration,
     /// In order of their end. A retry replaces the result of its earlier attempt.
     pub results: Vec<ReplayResult>,
+    /// The attempts that were replaced, in order of their end.
+    pub earlier: Vec<ReplayResult>,
     /// Selected, and never started.
     pub not_run: Vec<ReplayName>,
     pub steps: Vec<StepResult>,
@@ -342,8 +344,10 @@ impl Summary {
             }),
             RunEventKind::ReplayFinished(result) => {
                 self.not_run.retain(|name| *name != result.replay);
-                self.results
-                    .retain(|earlier| earlier.replay != result.replay);
+                let same = |earlier: &ReplayResult| earlier.replay == result.replay;
+                if let Some(at) = self.results.iter().position(same) {
+                    self.earlier.push(self.results.remove(at));
+                }
                 self.results.push(result.clone());
             }
             RunEventKind::LeftBehind(items) => self.left_behind.clone_from(items),
@@ -368,6 +372,16 @@ impl Summary {
             | RunEventKind::Note(_)
             | RunEventKind::Finished(_) => {}
         }
+    }
+
+    /// The attempts at this replay that did not pass and were followed by another one.
+    pub fn failed_attempts<'a>(
+        &'a self,
+        replay: &'a ReplayName,
+    ) -> impl Iterator<Item = &'a ReplayResult> {
+        self.earlier
+            .iter()
+            .filter(move |earlier| earlier.replay == *replay && !earlier.verdict.is_ok())
     }
 
     pub fn counts(&self) -> Counts {
@@ -503,6 +517,8 @@ mod tests {
         summary.fold(&event(finished("a", Verdict::Passed)));
         assert_eq!(summary.counts().passed, 1);
         assert_eq!(summary.counts().failed, 0);
+        assert_eq!(summary.failed_attempts(&ReplayName::new("a")).count(), 1);
+        assert_eq!(summary.failed_attempts(&ReplayName::new("b")).count(), 0);
     }
 
     #[test]
