@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
+use crate::codec::Header;
 use crate::config::{self, Config};
 use crate::domain::container::Container;
 use crate::domain::hook::Step;
@@ -182,6 +183,13 @@ impl Harness {
                 None
             }
         };
+        sink.record(
+            record.as_deref(),
+            &Header {
+                name: self.config.name.clone(),
+                root: self.config.root.clone(),
+            },
+        );
         let hooks = |environment: &Environment| HookSettings {
             dir: self
                 .config
