@@ -26,6 +26,8 @@ pub struct Recording {
     pub directory: PathBuf,
     /// The name of the run's configuration.
     pub name: String,
+    /// The directory of the run's configuration, on the machine of the run.
+    pub root: PathBuf,
     /// In the order in which they were to run. Paths are those of the machine of the run.
     pub replays: Vec<Arc<Replay>>,
     pub stacks: Vec<StackName>,
@@ -70,6 +72,7 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
     let mut recording = Recording {
         directory: directory.to_owned(),
         name: String::new(),
+        root: PathBuf::new(),
         replays: Vec::new(),
         stacks: Vec::new(),
         summary: Summary::default(),
@@ -85,7 +88,10 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
         };
         work.now = line.offset;
         match line.what {
-            What::Header(header) => recording.name = header.name,
+            What::Header(header) => {
+                recording.name = header.name;
+                recording.root = header.root;
+            }
             What::Event(kind) => recording.take(line.at, line.offset, *kind, &mut work),
             What::Finished => finished = true,
             What::Other => {}
@@ -122,6 +128,9 @@ impl Recording {
             RunEventKind::Started {
                 replays, stacks, ..
             } => {
+                for replay in replays.iter_mut().map(Arc::make_mut) {
+                    replay.path = self.root.join(&replay.file);
+                }
                 self.replays.clone_from(replays);
                 self.stacks.clone_from(stacks);
             }
@@ -383,6 +392,7 @@ mod tests {
         assert_eq!(recording.unreadable, 0);
         let files: Vec<&str> = recording.replays.iter().map(|one| &*one.file).collect();
         assert_eq!(files, ["é \u{1b}\".sh", "b.sh", "c.sh"]);
+        assert_eq!(recording.replays[1].path, Path::new("/work/b.sh"));
         let mut summary = Summary::default();
         for (second, kind) in (1..).zip(story(true)) {
             summary.fold(&RunEvent {
