@@ -48,12 +48,13 @@ pub enum DecodeError {
     Malformed,
 }
 
-/// Reads one line, with or without its newline.
+/// Reads one line, with or without its newline. Of events whose name is not wanted the fields are
+/// not looked at, which saves half the time; they are [`What::Other`].
 ///
 /// # Errors
 ///
 /// Fails on what is no object of this format, and on a newer version of it.
-pub fn decode(line: &[u8]) -> Result<Line, DecodeError> {
+pub fn decode(line: &[u8], wanted: fn(&str) -> bool) -> Result<Line, DecodeError> {
     let Ok(envelope) = serde_json::from_slice::<Envelope>(line) else {
         // A newer version may have another envelope as well.
         return Err(match serde_json::from_slice::<Version>(line) {
@@ -64,7 +65,11 @@ pub fn decode(line: &[u8]) -> Result<Line, DecodeError> {
     if envelope.v > u64::from(SCHEMA_VERSION) {
         return Err(DecodeError::Newer(envelope.v));
     }
-    let what = what(&envelope.event, line).ok_or(DecodeError::Malformed)?;
+    let what = if wanted(&envelope.event) {
+        what(&envelope.event, line).ok_or(DecodeError::Malformed)?
+    } else {
+        What::Other
+    };
     Ok(Line {
         at: envelope.at,
         offset: seconds(envelope.offset).ok_or(DecodeError::Malformed)?,
@@ -446,6 +451,10 @@ mod tests {
     use crate::codec;
     use crate::domain::run::RunEvent;
 
+    fn decode(line: &[u8]) -> Result<Line, DecodeError> {
+        super::decode(line, |_| true)
+    }
+
     fn result(verdict: Verdict) -> RunEventKind {
         RunEventKind::ReplayFinished(ReplayResult {
             replay: ReplayName::new("odd \u{1b}[31m \"name\"\n\u{202e}"),
@@ -563,6 +572,8 @@ mod tests {
         value["invented"] = json!({ "later": [1] });
         let known = decoded(&value).unwrap();
         assert!(matches!(known.what, What::Event(_)), "{known:?}");
+        let unwanted = super::decode(value.to_string().as_bytes(), |name| name == "started");
+        assert_eq!(unwanted.unwrap().what, What::Other);
         value["event"] = json!("invented");
         assert_eq!(decoded(&value).unwrap().what, What::Other);
         value["v"] = json!(2);

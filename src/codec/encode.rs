@@ -16,15 +16,19 @@ use crate::domain::replay::Replay;
 use crate::domain::run::{
     Ending, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
 };
-use crate::text::sanitize::needs_care;
+use crate::text::sanitize::{as_is, needs_care};
 
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One line of a stream of objects, without its newline. Everything that a terminal would obey
 /// is escaped, also what JSON itself leaves alone: DEL, C1 controls and invisible characters.
 pub fn line(value: &Value) -> String {
-    let mut line = String::new();
-    for c in value.to_string().chars() {
+    let text = value.to_string();
+    if as_is(text.as_bytes()).is_some() {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
         if needs_care(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 line.push_str(&format!("\\u{unit:04x}"));

@@ -81,7 +81,7 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
     };
     let mut work = Work::default();
     let mut finished = false;
-    for line in Lines::open(directory)? {
+    for line in Lines::open(directory, |_| true)? {
         let Some(line) = line? else {
             recording.unreadable += 1;
             continue;
@@ -296,10 +296,12 @@ pub(super) struct Lines {
     path: PathBuf,
     file: BufReader<File>,
     line: Vec<u8>,
+    wanted: fn(&str) -> bool,
 }
 
 impl Lines {
-    pub(super) fn open(directory: &Path) -> Result<Self, ReadError> {
+    /// `wanted` picks events by name; of the others nothing but the time is read.
+    pub(super) fn open(directory: &Path, wanted: fn(&str) -> bool) -> Result<Self, ReadError> {
         let path = directory.join(FILE_NAME);
         let is_file = path.metadata().and_then(|found| {
             if found.is_file() {
@@ -313,6 +315,7 @@ impl Lines {
                 path,
                 file: BufReader::new(file),
                 line: Vec::new(),
+                wanted,
             }),
             Err(source) => Err(ReadError::Io { path, source }),
         }
@@ -335,7 +338,7 @@ impl Iterator for Lines {
                 }));
             }
         }
-        match decode(&self.line) {
+        match decode(&self.line, self.wanted) {
             Ok(line) => Some(Ok(Some(line))),
             Err(source @ DecodeError::Newer(_)) => Some(Err(ReadError::Newer {
                 path: path(),

@@ -130,10 +130,10 @@ mod tests {
     #[test]
     fn the_tenth_speaks_for_all_that_follow() {
         assert_eq!(written(&fixtures::failures(10)).lines().count(), 10);
-        let many = written(&fixtures::failures(12));
-        assert_eq!(many.lines().count(), 10);
-        let last = many.lines().last();
-        assert_eq!(last, Some("::error title=tenant%3A harness::and 3 more"));
+        let more = written(&fixtures::failures(11));
+        assert_eq!(more.lines().count(), 10);
+        let last = more.lines().last();
+        assert_eq!(last, Some("::error title=tenant%3A harness::and 2 more"));
     }
 
     #[test]
