@@ -9,7 +9,7 @@ use super::read::{Lines, ReadError};
 use crate::codec::What;
 use crate::domain::past::{History, Past};
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{RunEventKind, Verdict};
+use crate::domain::run::{RunEvent, RunEventKind, Summary, Verdict};
 
 /// How a replay ended in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +108,8 @@ impl Store {
 }
 
 fn outcomes(lines: Lines) -> Result<BTreeMap<ReplayName, Option<Outcome>>, ReadError> {
-    let mut outcomes: BTreeMap<ReplayName, Option<Outcome>> = BTreeMap::new();
+    // One for each replay: what several attempts add up to is not decided here.
+    let mut summaries: BTreeMap<ReplayName, Summary> = BTreeMap::new();
     for line in lines {
         let Some(line) = line? else {
             continue;
@@ -116,26 +117,32 @@ fn outcomes(lines: Lines) -> Result<BTreeMap<ReplayName, Option<Outcome>>, ReadE
         let What::Event(kind) = line.what else {
             continue;
         };
-        match *kind {
+        match &*kind {
             RunEventKind::Started { replays, .. } => {
-                let names = replays.iter().map(|replay| (replay.name.clone(), None));
-                outcomes.extend(names);
+                let names = replays.iter().map(|replay| replay.name.clone());
+                summaries.extend(names.map(|name| (name, Summary::default())));
             }
             RunEventKind::ReplayFinished(result) => {
-                let outcome = outcomes.entry(result.replay).or_default();
-                let failed_before = outcome
-                    .as_ref()
-                    .is_some_and(|earlier| earlier.flaky || !earlier.verdict.is_ok());
-                *outcome = Some(Outcome {
-                    flaky: failed_before && result.verdict == Verdict::Passed,
-                    verdict: result.verdict,
-                    took: result.took,
+                let summary = summaries.entry(result.replay.clone()).or_default();
+                summary.fold(&RunEvent {
+                    at: line.at,
+                    offset: line.offset,
+                    kind: *kind,
                 });
             }
             _ => {}
         }
     }
-    Ok(outcomes)
+    let outcomes = summaries.into_iter().map(|(name, mut summary)| {
+        let flaky = summary.failed_attempts(&name).next().is_some();
+        let outcome = summary.results.pop().map(|result| Outcome {
+            flaky: flaky && result.verdict == Verdict::Passed,
+            verdict: result.verdict,
+            took: result.took,
+        });
+        (name, outcome)
+    });
+    Ok(outcomes.collect())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::process::CaptureLimits;
 #[derive(Clone, Debug)]
 pub struct Recording {
     pub directory: PathBuf,
-    /// The name of the run's configuration.
+    /// The name of the run's configuration; the directory's where that is lost.
     pub name: String,
     /// The directory of the run's configuration, on the machine of the run.
     pub root: PathBuf,
@@ -99,6 +99,10 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
     }
     if recording.summary.run.is_none() {
         return Err(ReadError::NoRun(directory.join(FILE_NAME)));
+    }
+    if recording.name.is_empty() {
+        let name = directory.file_name().unwrap_or_default();
+        recording.name = name.to_string_lossy().into_owned();
     }
     recording.summary.took = work.now;
     if !finished {
@@ -242,7 +246,7 @@ impl Recording {
     pub fn with_outputs(mut self) -> Self {
         let directory = self.directory.canonicalize();
         let results = &mut self.summary.results;
-        let results = results.iter_mut().chain(&mut self.summary.earlier);
+        let results = results.iter_mut().chain(&mut self.summary.retried);
         let outputs = results.map(|result| &mut result.output);
         let steps = self.summary.steps.iter_mut().map(|step| &mut step.output);
         for output in outputs.chain(steps) {
