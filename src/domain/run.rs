@@ -290,7 +290,7 @@ pub struct Summary {
     /// In order of their end. A retry replaces the result of its earlier attempt.
     pub results: Vec<ReplayResult>,
     /// What retries have replaced, in order of their end.
-    pub retried: Vec<ReplayResult>,
+    pub earlier: Vec<ReplayResult>,
     /// Selected, and never started.
     pub not_run: Vec<ReplayName>,
     pub steps: Vec<StepResult>,
@@ -346,7 +346,7 @@ impl Summary {
                 self.not_run.retain(|name| *name != result.replay);
                 let same = |earlier: &ReplayResult| earlier.replay == result.replay;
                 if let Some(at) = self.results.iter().position(same) {
-                    self.retried.push(self.results.remove(at));
+                    self.earlier.push(self.results.remove(at));
                 }
                 self.results.push(result.clone());
             }
@@ -379,7 +379,7 @@ impl Summary {
         &'a self,
         replay: &'a ReplayName,
     ) -> impl Iterator<Item = &'a ReplayResult> {
-        self.retried
+        self.earlier
             .iter()
             .filter(move |earlier| earlier.replay == *replay && !earlier.verdict.is_ok())
     }

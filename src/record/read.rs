@@ -246,7 +246,7 @@ impl Recording {
     pub fn with_outputs(mut self) -> Self {
         let directory = self.directory.canonicalize();
         let results = &mut self.summary.results;
-        let results = results.iter_mut().chain(&mut self.summary.retried);
+        let results = results.iter_mut().chain(&mut self.summary.earlier);
         let outputs = results.map(|result| &mut result.output);
         let steps = self.summary.steps.iter_mut().map(|step| &mut step.output);
         for output in outputs.chain(steps) {

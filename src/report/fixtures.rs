@@ -137,7 +137,7 @@ pub(super) fn mixed() -> Story {
         },
     ]);
     let summary = &mut story.summary;
-    summary.retried = vec![
+    summary.earlier = vec![
         result("wobbles", Verdict::Failed(Ending::Code(1)), b"not yet\n"),
         result("worse", Verdict::Failed(Ending::Code(2)), b"once\n"),
     ];
