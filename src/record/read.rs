@@ -199,12 +199,7 @@ impl Recording {
                 took: work.now.saturating_sub(begun.offset),
                 attempt: begun.attempt,
                 output: Output {
-                    file: newest_log(
-                        &self
-                            .directory
-                            .join("replays")
-                            .join(replay.as_path_component()),
-                    ),
+                    file: newest_log(&self.of_attempt(&replay, begun.attempt)),
                     ..Output::default()
                 },
                 slow: false,
@@ -218,6 +213,19 @@ impl Recording {
             });
         }
         self.end = End::BrokeOff(at_work);
+    }
+
+    /// Where an attempt leaves its output: a later one has a directory in that of the first.
+    fn of_attempt(&self, replay: &ReplayName, number: u32) -> PathBuf {
+        let directory = self
+            .directory
+            .join("replays")
+            .join(replay.as_path_component());
+        if number > 1 {
+            directory.join(format!("attempt-{number}"))
+        } else {
+            directory
+        }
     }
 
     /// A directory may have moved, and may come from somebody else: only what lies in it is read.
@@ -435,6 +443,8 @@ mod tests {
             (&ReplayName::new("c"), &Verdict::Aborted)
         );
         assert_eq!(last.output.text(), b"half");
+        let second = broken.of_attempt(&last.replay, 2);
+        assert_eq!(second, printed.join("attempt-2"));
         assert_eq!(broken.summary.not_run, []);
     }
 
