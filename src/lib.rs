@@ -10,13 +10,14 @@
 //! 5  bootstrap    configuration -> a ready context
 //! 4  harness      up, ready, seed, replays, teardown as one stream of events
 //! 3  logs  watch  replay  lifecycle  teardown  record  report  docker
-//! 2  engine  process  config
+//! 2  engine  process  config  codec
 //! 1  domain
 //! 0  text
 //! ```
 
 pub mod bootstrap;
 pub mod cli;
+pub mod codec;
 pub mod config;
 pub mod docker;
 pub mod domain;

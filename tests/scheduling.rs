@@ -231,7 +231,7 @@ mod repetition {
         place
             .tackroom(&strict)
             .code(1)
-            .out("── a ── passed ── attempt 2 ── flaky, which fails this run \n   attempt 1\n");
+            .out("── a ── passed ── attempt 2 ── flaky, which fails this run \n   │ attempt 1\n");
         place.write("tackroom.toml", "[replays]\nretries = 1\n");
         place.tackroom(&["run"]).code(0);
         place.tackroom(&["run", "--retries", "0"]).code(1);

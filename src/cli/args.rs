@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::report::{Format, Target, target};
 use crate::domain::exit::Exit;
 use crate::replay::{Order, Shard, TagExpr};
 use crate::text::level::Level;
@@ -62,6 +63,10 @@ pub(super) enum Command {
     /// Containers' logs, merged in the order of time
     // Boxed, as it is much larger than the others.
     Logs(Box<Logs>),
+    /// The runs that are kept, the newest first
+    Runs(Runs),
+    /// Write reports of a kept run
+    Report(Report),
     /// Remove one stack: prints the plan, and acts on it when confirmed
     Teardown(Teardown),
     /// Write a commented tackroom.toml
@@ -136,7 +141,11 @@ pub(super) struct Run {
     /// Show every step and replay that would run, in order, and run nothing
     #[arg(long, conflicts_with = "list")]
     pub(super) dry_run: bool,
-    /// Write a JUnit XML report
+    /// Write a report when the run ends: text, junit, tap, markdown or github, to a file or to `-`,
+    /// which is stdout; can be given several times
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = target)]
+    pub(super) report: Vec<Target>,
+    /// Short for --report junit=FILE
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
     /// Write events to stdout, one JSON object a line
@@ -188,6 +197,34 @@ pub(super) struct Ps {
     /// One JSON object a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Runs {
+    /// How each replay ended in them, the oldest first
+    #[arg(long)]
+    pub(super) replays: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Report {
+    /// A run's id or the beginning of it, the directory of a run, or `latest`: the last one that
+    /// had replays
+    #[arg(default_value = "latest", value_name = "RUN")]
+    pub(super) run: String,
+    /// Write this to stdout [default: text, where no other report is asked for]
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    pub(super) format: Option<Format>,
+    /// Write a report: text, junit, tap, markdown or github, to a file or to `-`, which is stdout;
+    /// can be given several times
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = target)]
+    pub(super) report: Vec<Target>,
+    /// Short for --report junit=FILE
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

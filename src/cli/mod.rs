@@ -11,7 +11,9 @@ mod list;
 mod logs;
 mod output;
 mod ps;
+mod report;
 mod run;
+mod runs;
 mod teardown;
 
 use std::process::ExitCode;
@@ -95,6 +97,8 @@ async fn command(args: Args) -> Result<Ended, Failure> {
         Some(Command::List(list)) => list::list(&options, colour, list),
         Some(Command::Ps(ps)) => ps::ps(&options, colour, &ps).await,
         Some(Command::Logs(logs)) => logs::logs(&options, colour, &logs).await,
+        Some(Command::Runs(runs)) => runs::runs(&options, colour, &runs),
+        Some(Command::Report(report)) => report::report(&options, colour, &report),
         Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,
         Some(Command::Init(init)) => init::init(&init),
     }

@@ -1,25 +1,22 @@
 //! `run`, `up`, `seed` and `down`: sessions of the harness.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Color, Down, Lifecycle, Run, Seed};
 use super::choose::{choose, policy};
-use super::output::{
-    Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette, write_atomically,
-};
+use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
+use super::report::Targets;
 use super::{dry_run, list};
 use crate::bootstrap::{Context, Options};
 use crate::config::{self, Config};
 use crate::domain::exit::Exit;
-use crate::domain::replay::{Replay, ReplayName};
+use crate::domain::replay::ReplayName;
 use crate::domain::run::{RunEvent, RunEventKind, Seconds, Summary};
 use crate::harness::{Request, Session, Teardown};
 use crate::process::listen;
 use crate::replay::Chosen;
-use crate::report::{Human, json_event, json_line, junit};
+use crate::report::{Human, Results, json_event, json_line};
 
 /// A sign of life for CI servers, which take silence for a hang.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -31,13 +28,12 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
     if let (Chosen::Replays(replays), true) = (&chosen, args.list) {
         return list::write(replays, color, args.json);
     }
-    if let Some(file) = &args.junit {
-        writable(file)?;
-    }
+    let reports = Targets::new(&args.report, args.junit.as_deref(), args.json)?.for_ci();
     let Chosen::Replays(replays) = chosen else {
-        if let (Some(file), false) = (&args.junit, args.list || args.dry_run) {
-            // Whoever reads it next must not take an earlier one for this run's.
-            write_junit(file, &context.config.name, &Summary::default(), &[])?;
+        if !(args.list || args.dry_run) {
+            // Whoever reads one next must not take an earlier one for this run's.
+            let nothing = Summary::default();
+            reports.write(&Results::new(&context.config.name, &nothing, &[]), color);
         }
         return Ok(Ended::with(Exit::Ok));
     };
@@ -62,15 +58,16 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
     if args.dry_run {
         return dry_run::write(&context.config, &request, args.json);
     }
-    let summary = session(&context, request, color, args.json).await?;
+    let stdout = match (args.json, reports.take_stdout()) {
+        (true, _) => Stdout::Events,
+        (false, true) => Stdout::Report,
+        (false, false) => Stdout::Results,
+    };
+    let summary = session(&context, request, color, stdout).await?;
     let mut exit = Exit::of(&summary);
-    if let Some(file) = &args.junit
-        && let Err(error) = write_junit(file, &context.config.name, &summary, &replays)
-    {
-        complain(format_args!("cannot write {}: {error}", file.display()));
-        if exit == Exit::Ok {
-            exit = Exit::Internal;
-        }
+    let results = Results::new(&context.config.name, &summary, &replays);
+    if !reports.write(&results, color) && exit == Exit::Ok {
+        exit = Exit::Internal;
     }
     Ok(Ended {
         exit,
@@ -117,7 +114,7 @@ async fn lifecycle(
 ) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
     harness_of(&context.config)?;
-    let summary = session(&context, request, color, json).await?;
+    let summary = session(&context, request, color, Stdout::of(json)).await?;
     Ok(Ended {
         exit: Exit::of(&summary),
         signal: context.controller.signal(),
@@ -134,20 +131,35 @@ fn harness_of(config: &Config) -> Result<&config::Harness, Failure> {
     })
 }
 
+/// What stdout is for while a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stdout {
+    Results,
+    Events,
+    /// A report that is written at the end.
+    Report,
+}
+
+impl Stdout {
+    pub(super) fn of(json: bool) -> Self {
+        if json { Self::Events } else { Self::Results }
+    }
+}
+
 /// Runs a session to its end and gives its summary. Whoever reads our output may go away; the
 /// session comes to its end all the same.
 pub(super) async fn session(
     context: &Context,
     request: Request,
     color: Color,
-    json: bool,
+    stdout: Stdout,
 ) -> Result<Summary, Failure> {
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !is_ci();
     listen(context.controller.clone(), interactive)?;
     let session = context.harness().start(request, context.controller.clone());
     let results = Outlet::new(io::stdout());
     let lost = results.lost();
-    let mut printer = Printer::new(color, json, results);
+    let mut printer = Printer::new(color, stdout, results);
     let mut summary = consume(session, &mut printer).await;
     if let Some(why) = lost.why() {
         let cause = format!("the results could not be written: {why}");
@@ -204,6 +216,7 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
 enum Printer {
     Human(Human<Outlet<io::Stdout>, Outlet<io::Stderr>>),
     /// People still see the run, on stderr.
+    Aside(Human<Outlet<io::Stderr>, Outlet<io::Stderr>>),
     Json(
         Outlet<io::Stdout>,
         Human<Outlet<io::Stderr>, Outlet<io::Stderr>>,
@@ -211,16 +224,19 @@ enum Printer {
 }
 
 impl Printer {
-    fn new(color: Color, json: bool, results: Outlet<io::Stdout>) -> Self {
+    fn new(color: Color, stdout: Stdout, results: Outlet<io::Stdout>) -> Self {
         let stderr = palette(color, &io::stderr());
         let errors = || Outlet::new(io::stderr());
-        if json {
-            Self::Json(results, Human::new(errors(), errors(), stderr))
-        } else {
-            let both = palette(color, &io::stdout());
-            // One palette for both: a verdict in a file must not carry colour codes.
-            let palette = if both.colour { stderr } else { both };
-            Self::Human(Human::new(results, errors(), palette))
+        let aside = || Human::new(errors(), errors(), stderr);
+        match stdout {
+            Stdout::Events => Self::Json(results, aside()),
+            Stdout::Report => Self::Aside(aside()),
+            Stdout::Results => {
+                let both = palette(color, &io::stdout());
+                // One palette for both: a verdict in a file must not carry colour codes.
+                let palette = if both.colour { stderr } else { both };
+                Self::Human(Human::new(results, errors(), palette))
+            }
         }
     }
 
@@ -228,43 +244,11 @@ impl Printer {
         // An outlet takes everything, so nothing fails here.
         let _ = match self {
             Self::Human(human) => human.event(event),
+            Self::Aside(human) => human.event(event),
             Self::Json(results, human) => human
                 .event(event)
                 .and_then(|()| writeln!(results, "{}", json_line(&json_event(event))))
                 .and_then(|()| results.flush()),
         };
     }
-}
-
-fn writable(file: &Path) -> Result<(), Failure> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let why = if file.is_dir() || file.file_name().is_none() {
-        "it is a directory".to_owned()
-    } else if !directory.is_dir() {
-        format!("{} is not a directory", directory.display())
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage(format!(
-        "cannot write {}: {why}",
-        file.display()
-    )))
-}
-
-fn write_junit(
-    file: &Path,
-    name: &str,
-    summary: &Summary,
-    replays: &[Arc<Replay>],
-) -> io::Result<()> {
-    let file_of = |wanted: &ReplayName| {
-        let replay = replays.iter().find(|replay| replay.name == *wanted)?;
-        Some(replay.file.clone())
-    };
-    let mut xml = Vec::new();
-    junit(&mut xml, name, summary, &file_of)?;
-    write_atomically(file, &xml)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::args::{Color, Teardown};
 use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
-use super::run::session;
+use super::run::{Stdout, session};
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Fingerprint, TeardownPlan};
@@ -63,7 +63,7 @@ pub(super) async fn teardown(
         any_age: args.any_age,
         ..Request::nothing()
     };
-    let summary = session(&context, request, color, args.json).await?;
+    let summary = session(&context, request, color, Stdout::of(args.json)).await?;
     let mut exit = Exit::of(&summary);
     if exit == Exit::Ok && empty {
         complain("the hook ran, but no container, network or volume matched");

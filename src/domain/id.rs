@@ -49,6 +49,11 @@ impl RunId {
         Self(format!("{started}-{process}").into())
     }
 
+    /// As an earlier run wrote it down.
+    pub fn recorded(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -18,6 +18,25 @@ impl ReplayName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// As one component of a path: a name may hold `..` or begin with `/`, and what is kept of a run
+    /// must stay inside of the run. Every byte but ASCII letters, digits, `_`, `-` and inner dots is
+    /// percent-encoded (RFC 3986, section 2.1), so no two names share a directory.
+    pub fn as_path_component(&self) -> String {
+        use fmt::Write;
+        let mut encoded = String::new();
+        for (position, byte) in self.0.bytes().enumerate() {
+            match byte {
+                b'.' if position > 0 => encoded.push('.'),
+                b'_' | b'-' => encoded.push(char::from(byte)),
+                byte if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
+                byte => {
+                    let _ = write!(encoded, "%{byte:02X}");
+                }
+            }
+        }
+        encoded
+    }
 }
 
 impl fmt::Display for ReplayName {
@@ -278,6 +297,21 @@ mod tests {
         ] {
             let header = Header::parse(&format!("# @{name} x\n"));
             assert_eq!(header.problems, [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_replay_stays_inside_of_the_run() {
+        let encoded = |name: &str| ReplayName::new(name).as_path_component();
+        assert_eq!(encoded("404-a_b.sh"), "404-a_b.sh");
+        assert_eq!(encoded("../../replays/a"), "%2E.%2F..%2Freplays%2Fa");
+        assert_eq!(encoded("/etc"), "%2Fetc");
+        assert_eq!(encoded(".."), "%2E.");
+        assert_eq!(encoded("50% é"), "50%25%20%C3%A9");
+        for name in ["..", ".", "/", "//work/a", "a/../..", "a/.."] {
+            let path = PathBuf::from(encoded(name));
+            let parts: Vec<_> = path.components().collect();
+            assert!(matches!(parts[..], [std::path::Component::Normal(_)]));
         }
     }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
+use crate::codec::Header;
 use crate::config::{self, Config};
 use crate::domain::container::Container;
 use crate::domain::hook::Step;
@@ -184,6 +185,13 @@ impl Harness {
                 None
             }
         };
+        sink.record(
+            record.as_deref(),
+            &Header {
+                name: self.config.name.clone(),
+                root: self.config.root.clone(),
+            },
+        );
         let hooks = |environment: &Environment| HookSettings {
             dir: self
                 .config

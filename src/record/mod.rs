@@ -1,7 +1,14 @@
-//! The directory that a run leaves: outputs and artifacts, pruned by count.
+//! The directory that a run leaves: its event log, outputs and artifacts, pruned by count.
 //!
 //! `$XDG_STATE_HOME/tackroom/NAME-HASH/runs/RUN/`; the hash is of the configuration's directory,
-//! so that two checkouts do not prune each other's runs.
+//! so that two checkouts do not prune each other's runs. In it are `events.jsonl`, the outputs of
+//! the hooks in `harness/`, and one directory of each replay in `replays/`.
+
+#[cfg(test)]
+mod fixtures;
+mod history;
+mod log;
+mod read;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -12,7 +19,10 @@ use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{ContainerId, RunId};
-use crate::domain::past::History;
+
+pub use history::{Course, Outcome};
+pub use log::EventLog;
+pub use read::{End, ReadError, Recording, read};
 
 /// Where the runs of one configuration are kept.
 #[derive(Clone, Debug)]
@@ -123,32 +133,50 @@ impl Store {
             .is_ok_and(|seeded| !containers.is_empty() && seeded == identity(containers))
     }
 
-    /// What the runs that are kept say of each replay.
-    pub fn history(&self) -> History {
-        History::new()
-    }
-
-    /// Makes the directory of a new run and removes the oldest beyond `keep`.
+    /// Makes the directory of a new run and removes the oldest beyond `keep`, but none that is at
+    /// work.
     ///
     /// # Errors
     ///
     /// Fails where the directory cannot be made. What cannot be pruned stays.
     pub fn begin(&self, run: &RunId, keep: usize) -> io::Result<PathBuf> {
         self.make()?;
-        let runs = self.directory.join("runs");
-        let directory = runs.join(run.as_str());
+        let directory = self.runs_directory().join(run.as_str());
         std::fs::create_dir_all(&directory)?;
-        // Run ids sort by their start.
-        let mut names: Vec<_> = std::fs::read_dir(&runs)?
-            .flatten()
-            .map(|entry| entry.file_name())
-            .collect();
-        names.sort();
-        let excess = names.len().saturating_sub(keep.max(1));
-        for name in names.iter().take(excess) {
-            let _ = std::fs::remove_dir_all(runs.join(name));
+        for old in self.runs()?.iter().skip(keep.max(1)) {
+            if !log::is_under_way(old) {
+                let _ = std::fs::remove_dir_all(old);
+            }
         }
         Ok(directory)
+    }
+
+    /// The directories of the kept runs, the newest first. Each is named by the run's id.
+    ///
+    /// # Errors
+    ///
+    /// Fails where there is a place for runs that cannot be read.
+    pub fn runs(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(self.runs_directory()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let is_directory =
+            |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|found| found.is_dir());
+        let mut runs: Vec<PathBuf> = entries
+            .flatten()
+            .filter(is_directory)
+            .map(|entry| entry.path())
+            .collect();
+        // Run ids sort by their start.
+        runs.sort();
+        runs.reverse();
+        Ok(runs)
+    }
+
+    fn runs_directory(&self) -> PathBuf {
+        self.directory.join("runs")
     }
 }
 
@@ -188,6 +216,20 @@ mod tests {
         let paths: Vec<PathBuf> = (0..4).map(|n| store.begin(&run(n), 2).unwrap()).collect();
         let there: Vec<bool> = paths.iter().map(|path| path.is_dir()).collect();
         assert_eq!(there, [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_pruned() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().to_owned());
+        let going_on = store.begin(&run(0), 1).unwrap();
+        let log = EventLog::create(&going_on, &crate::codec::Header::default()).unwrap();
+        store.begin(&run(1), 1).unwrap();
+        let newest = store.begin(&run(2), 1).unwrap();
+        assert_eq!(store.runs().unwrap(), [newest, going_on]);
+        drop(log);
+        let newest = store.begin(&run(3), 1).unwrap();
+        assert_eq!(store.runs().unwrap(), [newest]);
     }
 
     #[test]

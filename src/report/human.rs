@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::palette::{Paint, Palette};
 use super::plan::write_plan;
+use super::results::{Results, again};
 use crate::domain::hook::Step;
 use crate::domain::plan::{ItemOutcome, Spared};
 use crate::domain::replay::ReplayName;
@@ -11,7 +12,7 @@ use crate::domain::run::{
     Flaky, Output, ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
 };
 use crate::text::sanitize::{sanitize, sanitize_plain};
-use crate::text::width::pad;
+use crate::text::width::{pad, width};
 
 /// How many of a failure's last lines are shown again at the end.
 const RECALLED_LINES: usize = 20;
@@ -37,6 +38,42 @@ pub struct Human<R, P> {
     live: Option<ReplayName>,
 }
 
+/// Writes what a run that is over had to say on the terminal: its verdicts, what failed with the
+/// end of its output, and what went wrong with the run itself.
+///
+/// # Errors
+///
+/// Fails where the writer does.
+pub fn text(out: &mut dyn Write, results: &Results, palette: Palette) -> io::Result<()> {
+    let summary = results.summary;
+    let mut human = Human::new(&mut *out, io::sink(), palette);
+    let names = summary.results.iter().map(|result| &result.replay);
+    human.has_replays = !summary.results.is_empty() || !summary.not_run.is_empty();
+    human.widest_name = widest(names);
+    for result in &summary.results {
+        human.replay_finished(result)?;
+    }
+    human.summary(summary)?;
+    let mut problem = |what: &str, why: &str| {
+        let what = palette.paint(Paint::Bad, what);
+        writeln!(out, "✘ {what}: {}", sanitize_plain(why))
+    };
+    for (step, reason) in results.failed_steps() {
+        problem(step.step.word(), reason)?;
+    }
+    for trouble in results.troubles() {
+        problem("run", &trouble)?;
+    }
+    out.flush()
+}
+
+fn widest<'n>(names: impl Iterator<Item = &'n ReplayName>) -> usize {
+    names
+        .map(|name| width(&sanitize_plain(name.as_str())))
+        .max()
+        .unwrap_or(0)
+}
+
 impl<R: Write, P: Write> Human<R, P> {
     pub fn new(results: R, progress: P, palette: Palette) -> Self {
         Self {
@@ -59,11 +96,7 @@ impl<R: Write, P: Write> Human<R, P> {
         match &event.kind {
             RunEventKind::Started { run, replays, .. } => {
                 self.has_replays = !replays.is_empty();
-                self.widest_name = replays
-                    .iter()
-                    .map(|replay| crate::text::width::width(&sanitize_plain(replay.name.as_str())))
-                    .max()
-                    .unwrap_or(0);
+                self.widest_name = widest(replays.iter().map(|replay| &replay.name));
                 self.quiet(&format!("run {run}"))
             }
             RunEventKind::StepStarted { step } => self.heading(step.word()),
@@ -373,34 +406,18 @@ impl<R: Write, P: Write> Human<R, P> {
             let before = format!("   … {hidden} lines before{whole}");
             writeln!(self.results, "{}", self.palette.paint(Paint::Quiet, before))?;
         }
-        if !text.is_empty() {
+        if !output.is_empty() {
+            // Behind the bar no line is a command to a CI server, such as `::error::`.
+            let bar = self.palette.paint(Paint::Quiet, "│");
             for line in &lines[hidden..] {
-                writeln!(self.results, "   {}", sanitize(line).text)?;
+                writeln!(self.results, "   {bar} {}", sanitize(line).text)?;
             }
         }
-        let options_end = if result.replay.as_str().starts_with('-') {
-            "-- "
-        } else {
-            ""
-        };
-        let again = format!(
-            "   again: tackroom run {options_end}{}",
-            shell_word(result.replay.as_str())
-        );
+        let again = format!("   again: {}", again([&result.replay]));
         writeln!(
             self.results,
             "{}\n",
             self.palette.paint(Paint::Quiet, again)
         )
-    }
-}
-
-/// Quoted where a shell would read it as more than one plain word.
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:@+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", sanitize_plain(word).replace('\'', r"'\''"))
     }
 }

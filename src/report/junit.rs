@@ -12,40 +12,38 @@ use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
+use super::results::{Results, clean};
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{Flaky, ReplayResult, StepOutcome, StepResult, Summary, Verdict};
-use crate::text::sanitize::sanitize;
+use crate::domain::run::{Flaky, ReplayResult, StepOutcome, StepResult, Verdict};
 
 /// Attribute length in bytes; longer ones choke GitLab and Jenkins.
 const LONGEST_MESSAGE: usize = 200;
 
-/// Writes the report of a run. `files` gives a replay's file relative to the configuration.
+/// Writes the report of a run.
 ///
-/// The steps of the lifecycle are cases of the suite `@harness`, so that a seed that fails is not
-/// a green report with no tests in it.
+/// The steps of the lifecycle are cases of the suite `@harness`, and so is the run itself where it
+/// went wrong: a seed that fails is not a green report with no tests in it. An attempt that was
+/// followed by another is a `flakyFailure` or `rerunFailure` of the last one's case.
 ///
 /// # Errors
 ///
 /// Fails where the writer does, or where a time cannot be written.
-pub fn junit(
-    out: &mut dyn io::Write,
-    name: &str,
-    summary: &Summary,
-    files: &dyn Fn(&ReplayName) -> Option<String>,
-) -> io::Result<()> {
-    let mut report = Report::new(text(name));
+pub fn junit(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
+    let summary = results.summary;
+    let mut report = Report::new(text(results.name));
     report.set_time(summary.took);
     let started = summary.started.map(date);
     if let Some(started) = started {
         report.set_timestamp(started);
     }
-    if !summary.steps.is_empty() {
+    let run = run_case(results);
+    if !summary.steps.is_empty() || run.is_some() {
         let mut suite = TestSuite::new("@harness");
         suite.set_time(summary.steps.iter().map(|step| step.took).sum());
         if let Some(started) = started {
             suite.set_timestamp(started);
         }
-        suite.add_test_cases(summary.steps.iter().map(step_case));
+        suite.add_test_cases(summary.steps.iter().map(step_case).chain(run));
         report.add_test_suite(suite);
     }
     let mut suite = TestSuite::new("replays");
@@ -54,88 +52,107 @@ pub fn junit(
         suite.set_timestamp(started);
     }
     for result in &summary.results {
-        let mut case = replay_case(result);
-        let earlier = summary.failed_attempts(&result.replay);
-        case.status.add_reruns(earlier.map(rerun));
-        suite.add_test_case(with_file(case, files(&result.replay)));
+        let case = replay_case(results, result);
+        suite.add_test_case(with_file(case, results.file(&result.replay)));
     }
     for name in &summary.not_run {
-        suite.add_test_case(with_file(not_run_case(name), files(name)));
+        suite.add_test_case(with_file(not_run_case(name), results.file(name)));
     }
     report.add_test_suite(suite);
     report.serialize(out).map_err(io::Error::other)
 }
 
-fn with_file(mut case: TestCase, file: Option<String>) -> TestCase {
+fn with_file(mut case: TestCase, file: Option<&str>) -> TestCase {
     if let Some(file) = file {
-        case.extra.insert("file".into(), text(&file).into());
+        case.extra.insert("file".into(), text(file).into());
     }
     case
 }
 
-fn replay_case(result: &ReplayResult) -> TestCase {
-    let status = match &result.verdict {
-        Verdict::Passed | Verdict::Skipped { .. } if result.flaky == Flaky::Fails => {
+fn replay_case(results: &Results, result: &ReplayResult) -> TestCase {
+    let mut status = match (&result.verdict, kind(&result.verdict)) {
+        (verdict, Some(kind)) => {
+            let mut status = TestCaseStatus::non_success(kind);
+            status.set_type(verdict.word());
+            status.set_message(short(&verdict.to_string()));
+            status.set_description(description(result));
+            status
+        }
+        (verdict, None) if result.flaky == Flaky::Fails => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_rerun_kind(FlakyOrRerun::Flaky);
             status.set_type("flaky");
-            status.set_message(format!(
-                "flaky: {} only after a retry",
-                result.verdict.word()
-            ));
+            status.set_message(format!("flaky: {} only after a retry", verdict.word()));
             status
         }
-        Verdict::Passed => TestCaseStatus::success(),
-        Verdict::Skipped { reason } => {
+        (Verdict::Skipped { reason }, None) => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(short(reason));
             status
         }
-        Verdict::Failed(_) | Verdict::TimedOut { .. } => {
-            non_success(NonSuccessKind::Failure, &result.verdict, result)
-        }
-        Verdict::Aborted | Verdict::CouldNotStart { .. } => {
-            non_success(NonSuccessKind::Error, &result.verdict, result)
-        }
+        (_, None) => TestCaseStatus::success(),
     };
+    if !matches!(status, TestCaseStatus::Skipped { .. }) {
+        let failed = results.summary.failed_attempts(&result.replay);
+        status.add_reruns(failed.filter_map(rerun));
+    }
     let mut case = TestCase::new(text(result.replay.as_str()), status);
     case.set_classname("replays");
     case.set_time(result.took);
     case.set_timestamp(date(result.started));
     let output = result.output.text();
     if !output.is_empty() {
-        case.set_system_out(lines(&output));
+        case.set_system_out(clean(&output));
     }
     case
 }
 
-/// An attempt that a retry has replaced.
-fn rerun(result: &ReplayResult) -> TestRerun {
-    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
-    rerun.set_type(result.verdict.word());
-    rerun.set_message(short(&result.verdict.to_string()));
-    rerun.set_time(result.took);
-    rerun.set_timestamp(date(result.started));
-    let output = result.output.text();
-    if !output.is_empty() {
-        rerun.set_system_out(lines(&output));
+/// `None` for what may be in a run that passes.
+fn kind(verdict: &Verdict) -> Option<NonSuccessKind> {
+    match verdict {
+        Verdict::Passed | Verdict::Skipped { .. } => None,
+        Verdict::Failed(_) | Verdict::TimedOut { .. } => Some(NonSuccessKind::Failure),
+        Verdict::Aborted | Verdict::CouldNotStart { .. } => Some(NonSuccessKind::Error),
     }
-    rerun
 }
 
-fn non_success(kind: NonSuccessKind, verdict: &Verdict, result: &ReplayResult) -> TestCaseStatus {
-    let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(verdict.word());
-    status.set_message(short(&verdict.to_string()));
-    let mut description = verdict.to_string();
-    let output = lines(&result.output.text());
+fn description(result: &ReplayResult) -> String {
+    let mut description = result.verdict.to_string();
+    let output = clean(&result.output.text());
     let tail: Vec<&str> = output.lines().rev().take(20).collect();
     for line in tail.into_iter().rev() {
         description.push('\n');
         description.push_str(line);
     }
-    status.set_description(text(&description));
-    status
+    text(&description)
+}
+
+fn rerun(attempt: &ReplayResult) -> Option<TestRerun> {
+    let mut rerun = TestRerun::new(kind(&attempt.verdict)?);
+    rerun.set_type(attempt.verdict.word());
+    rerun.set_message(short(&attempt.verdict.to_string()));
+    rerun.set_description(description(attempt));
+    rerun.set_time(attempt.took);
+    rerun.set_timestamp(date(attempt.started));
+    let output = attempt.output.text();
+    if !output.is_empty() {
+        rerun.set_system_out(clean(&output));
+    }
+    Some(rerun)
+}
+
+/// What no step and no replay says.
+fn run_case(results: &Results) -> Option<TestCase> {
+    let troubles = results.troubles();
+    let first = troubles.first()?;
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("run");
+    status.set_message(short(first));
+    status.set_description(text(&troubles.join("\n")));
+    let mut case = TestCase::new("run", status);
+    case.set_classname("@harness");
+    case.set_time(Duration::ZERO);
+    Some(case)
 }
 
 fn not_run_case(name: &ReplayName) -> TestCase {
@@ -175,25 +192,13 @@ fn step_case(step: &StepResult) -> TestCase {
     case.set_time(step.took);
     let output = step.output.text();
     if !output.is_empty() {
-        case.set_system_out(lines(&output));
+        case.set_system_out(clean(&output));
     }
     case
 }
 
-/// Text of any origin, line by line, without what a terminal or XML would choke on.
-fn lines(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        text.push_str(&sanitize(line.strip_suffix(b"\n").unwrap_or(line)).text);
-        if line.ends_with(b"\n") {
-            text.push('\n');
-        }
-    }
-    text
-}
-
 fn text(text: &str) -> String {
-    lines(text.as_bytes())
+    clean(text.as_bytes())
 }
 
 fn short(message: &str) -> String {
@@ -216,99 +221,63 @@ fn date(at: Timestamp) -> chrono::DateTime<chrono::FixedOffset> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::domain::hook::Step;
-    use crate::domain::run::{Ending, Flaky, Output};
+    use quick_xml::Reader;
+    use quick_xml::events::Event;
 
-    fn result(name: &str, verdict: Verdict, output: &[u8]) -> ReplayResult {
-        ReplayResult {
-            replay: ReplayName::new(name),
-            verdict,
-            started: Timestamp::UNIX_EPOCH,
-            took: Duration::from_millis(1500),
-            attempt: 1,
-            output: Output {
-                head: output.to_vec(),
-                ..Output::default()
-            },
-            slow: false,
-            leaky: false,
-            retried: false,
-            flaky: Flaky::No,
-        }
+    use super::super::fixtures;
+    use super::*;
+
+    fn written(story: &fixtures::Story) -> String {
+        let mut out = Vec::new();
+        junit(&mut out, &story.results()).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn the_report_is_what_ci_servers_read() {
-        let summary = Summary {
-            started: Some(Timestamp::UNIX_EPOCH),
-            took: Duration::from_secs(65),
-            results: vec![
-                result("passes", Verdict::Passed, b"fine\n"),
-                result(
-                    "fails",
-                    Verdict::Failed(Ending::Code(1)),
-                    b"\x1b[31mred\x1b[0m ]]> <&> \x00\x1b]0;title\x07 \xff\nwant 404\n",
-                ),
-                result(
-                    "skips",
-                    Verdict::Skipped {
-                        reason: "no jq".to_owned(),
-                    },
-                    b"",
-                ),
-                result(
-                    "cannot",
-                    Verdict::CouldNotStart {
-                        reason: "é".repeat(150),
-                    },
-                    b"",
-                ),
-            ],
-            not_run: vec![ReplayName::new("never")],
-            steps: vec![StepResult {
-                step: Step::Up,
-                outcome: StepOutcome::Failed {
-                    reason: "exit 1".to_owned(),
-                },
-                took: Duration::from_secs(2),
-                output: Output::default(),
-            }],
-            ..Summary::default()
-        };
-        let mut out = Vec::new();
-        let files = |name: &ReplayName| Some(format!("replays/{name}.sh"));
-        junit(&mut out, "harness", &summary, &files).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+        insta::assert_snapshot!(written(&fixtures::mixed()));
     }
 
     #[test]
-    fn a_retry_is_told_with_what_it_replaced() {
-        let failed = || Verdict::Failed(Ending::Code(1));
-        let flaky = |name: &str, flaky| ReplayResult {
-            flaky,
-            ..result(name, Verdict::Passed, b"")
-        };
-        let summary = Summary {
-            results: vec![
-                flaky("tolerated", Flaky::Tolerated),
-                flaky("fails", Flaky::Fails),
-                result("never", failed(), b""),
-                result("once", Verdict::Passed, b""),
-            ],
-            earlier: ["tolerated", "fails", "never"]
-                .map(|name| result(name, failed(), b"want 404\n"))
-                .into(),
-            ..Summary::default()
-        };
-        let mut out = Vec::new();
-        junit(&mut out, "harness", &summary, &|_| None).unwrap();
-        let xml = String::from_utf8(out).unwrap();
-        let count = |text: &str| xml.matches(text).count();
-        assert_eq!(count("<flakyFailure "), 2, "{xml}");
-        assert_eq!(count("<rerunFailure "), 1, "{xml}");
-        assert_eq!(count("<failure "), 2, "{xml}");
-        assert_eq!(count("want 404"), 3, "{xml}");
+    fn a_harness_that_is_not_up_is_an_error() {
+        insta::assert_snapshot!(written(&fixtures::harness_down()));
+    }
+
+    #[test]
+    fn a_run_that_went_wrong_is_not_green() {
+        let mut story = fixtures::passed();
+        assert!(!written(&story).contains("<error"));
+        story.summary.engine_lost = true;
+        let report = written(&story);
+        assert!(report.contains("<error message=\"the engine cannot be used\""));
+    }
+
+    #[test]
+    fn nothing_that_a_replay_prints_or_is_called_becomes_an_element() {
+        for text in fixtures::HOSTILE {
+            let report = written(&fixtures::one_failure(text, text));
+            let mut reader = Reader::from_str(&report);
+            let mut names = Vec::new();
+            loop {
+                match reader.read_event().unwrap() {
+                    Event::Start(element) | Event::Empty(element) => {
+                        names.push(String::from_utf8(element.name().as_ref().to_vec()).unwrap());
+                    }
+                    Event::Eof => break,
+                    _ => {}
+                }
+            }
+            let wanted = [
+                "testsuites",
+                "testsuite",
+                "testcase",
+                "failure",
+                "system-out",
+            ];
+            assert_eq!(names, wanted, "{report}");
+            let is_text = |c: char| matches!(c, '\n' | ' '..='~') || c >= '\u{a0}';
+            assert!(report.chars().all(is_text), "{report:?}");
+        }
     }
 
     #[test]

@@ -100,12 +100,18 @@ impl Place {
 
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let home = self.home.to_string_lossy().into_owned();
+        let state = self.state();
         vec![
             ("PATH", std::env::var("PATH").expect("PATH")),
-            ("XDG_STATE_HOME", format!("{home}/state")),
+            ("XDG_STATE_HOME", state),
             ("HOME", home),
             ("LANG", "C.UTF-8".to_owned()),
         ]
+    }
+
+    /// Where runs are kept.
+    pub(crate) fn state(&self) -> String {
+        format!("{}/state", self.home.to_string_lossy())
     }
 
     /// Runs it to its end.

@@ -4,23 +4,31 @@
 //! (seconds since the start) and `event`. Fields may be added within a version; readers skip what
 //! they do not know.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::Header;
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use crate::domain::replay::Replay;
 use crate::domain::run::{
     Ending, Flaky, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict,
 };
-use crate::text::sanitize::needs_care;
+use crate::text::sanitize::{as_is, needs_care};
 
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// One line of a stream of objects, without its newline. Everything that a terminal would obey
 /// is escaped, also what JSON itself leaves alone: DEL, C1 controls and invisible characters.
 pub fn line(value: &Value) -> String {
-    let mut line = String::new();
-    for c in value.to_string().chars() {
+    let text = value.to_string();
+    if as_is(text.as_bytes()).is_some() {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
         if needs_care(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 line.push_str(&format!("\\u{unit:04x}"));
@@ -36,10 +44,24 @@ pub fn line(value: &Value) -> String {
 /// replaced.
 pub fn event(event: &RunEvent) -> Value {
     let (name, fields) = kind(&event.kind);
+    object(name, event.at, event.offset, fields)
+}
+
+/// What stands before the events of a run that is kept.
+pub fn header(header: &Header, at: Timestamp) -> Value {
+    let fields = json!({
+        "name": header.name,
+        "root": header.root.to_string_lossy(),
+        "tackroom": env!("CARGO_PKG_VERSION"),
+    });
+    object("recording", at, Duration::ZERO, fields)
+}
+
+fn object(name: &str, at: Timestamp, offset: Duration, fields: Value) -> Value {
     let mut object = Map::new();
     object.insert("v".to_owned(), json!(SCHEMA_VERSION));
-    object.insert("at".to_owned(), json!(event.at.to_string()));
-    object.insert("offset".to_owned(), json!(event.offset.as_secs_f64()));
+    object.insert("at".to_owned(), json!(at.to_string()));
+    object.insert("offset".to_owned(), json!(offset.as_secs_f64()));
     object.insert("event".to_owned(), json!(name));
     if let Value::Object(fields) = fields {
         object.extend(fields);
@@ -58,6 +80,7 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
             json!({
                 "run": run.as_str(),
                 "replays": replays.iter().map(|replay| replay.name.as_str()).collect::<Vec<_>>(),
+                "selected": replays.iter().map(|selected| replay(selected)).collect::<Vec<_>>(),
                 "stack": stacks.first().map(|name| &**name),
                 "stacks": stacks.iter().map(|name| &**name).collect::<Vec<_>>(),
             }),
@@ -91,6 +114,7 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
                     "reason": reason,
                     "seconds": took.as_secs_f64(),
                     "output": file(output),
+                    "output_bytes_not_kept": output.not_on_disk,
                 }),
             )
         }
@@ -189,12 +213,17 @@ fn replay_result(result: &ReplayResult) -> Value {
         Verdict::Skipped { reason } | Verdict::CouldNotStart { reason } => Some(reason),
         _ => None,
     };
+    let timeout = match &result.verdict {
+        Verdict::TimedOut { after } => Some(after.as_secs_f64()),
+        _ => None,
+    };
     json!({
         "replay": result.replay.as_str(),
         "verdict": result.verdict.word(),
         "reason": reason,
         "exit_code": code,
         "signal": signal,
+        "timeout": timeout,
         "attempt": result.attempt,
         "started": result.started.to_string(),
         "seconds": result.took.as_secs_f64(),
@@ -208,7 +237,8 @@ fn replay_result(result: &ReplayResult) -> Value {
     })
 }
 
-fn summary(summary: &Summary) -> Value {
+/// What a run adds up to.
+pub fn summary(summary: &Summary) -> Value {
     let counts = summary.counts();
     json!({
         "run": summary.run.as_ref().map(|run| run.as_str()),
