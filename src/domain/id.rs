@@ -44,6 +44,9 @@ impl fmt::Debug for ContainerId {
 pub struct RunId(Arc<str>);
 
 impl RunId {
+    /// The variable that each process of a run finds it in.
+    pub const VARIABLE: &'static str = "TACKROOM_RUN_ID";
+
     pub fn new(started: jiff::Timestamp, process: u32) -> Self {
         let started = started.strftime("%Y%m%d-%H%M%S%.3f");
         Self(format!("{started}-{process}").into())

@@ -169,6 +169,20 @@ impl Output {
     }
 }
 
+/// A process that outlived the script which it descends from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    pub pid: u32,
+    /// Its command line, as it says itself: anything may stand in it.
+    pub command: String,
+}
+
+impl fmt::Display for Survivor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}: {}", self.pid, self.command)
+    }
+}
+
 /// One replay's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplayResult {
@@ -183,6 +197,8 @@ pub struct ReplayResult {
     pub slow: bool,
     /// It left processes behind that we had to end.
     pub leaky: bool,
+    /// Those by name, as far as that can be told.
+    pub survivors: Vec<Survivor>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -428,6 +444,7 @@ mod tests {
             output: Output::default(),
             slow: false,
             leaky: false,
+            survivors: Vec::new(),
         })
     }
 

@@ -20,7 +20,7 @@ impl Environment {
         let harness = config.harness.as_ref();
         let mut ours = BTreeMap::from([
             ("TACKROOM".to_owned(), "1".to_owned()),
-            ("TACKROOM_RUN_ID".to_owned(), run.to_string()),
+            (RunId::VARIABLE.to_owned(), run.to_string()),
         ]);
         // A replay can run tackroom itself, and gets the one that runs it.
         if let Some(exe) = std::env::current_exe()

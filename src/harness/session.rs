@@ -13,12 +13,12 @@ use crate::domain::container::Container;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
-use crate::domain::replay::Replay;
+use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
-use crate::process::{Control, Controller, Phase};
+use crate::process::{self, Adopted, Control, Controller, Phase, Sweep};
 use crate::record::{HarnessLock, LockError, Store};
 use crate::replay::{Dispatch, Settings, dispatch};
 
@@ -168,6 +168,7 @@ impl Harness {
             Ok(lock) => lock,
             Err(refusal) => return sink.emit(refusal),
         };
+        let _adopting = process::adopt();
         // Cutting `up` off must not cost a stack that was there before.
         let found_up = request.teardown == Teardown::IfCutOff && self.is_anything_up().await;
         let keep_up = request.teardown == Teardown::Never;
@@ -231,8 +232,10 @@ impl Harness {
             Teardown::Confirmed(..) => control,
             _ => control.teardown(),
         };
-        self.end(&request, work, fresh, &hook_settings, &control, sink)
+        let taken_down = self
+            .end(&request, work, fresh, &hook_settings, &control, sink)
             .await;
+        self.end_processes(run, taken_down, &control, sink).await;
         if let (Some(signal), None) = (controller.signal(), sink.summary.interrupted) {
             sink.emit(RunEventKind::Interrupted(signal));
         }
@@ -311,6 +314,32 @@ impl Harness {
         }
     }
 
+    /// What the run has left on this machine. Where the harness stays, so does what its hooks have
+    /// left for it.
+    async fn end_processes(
+        &self,
+        run: &RunId,
+        taken_down: bool,
+        control: &Control,
+        sink: &mut Sink,
+    ) {
+        let mut sweep = Sweep {
+            variables: vec![(RunId::VARIABLE, Some(run.to_string()))],
+            adopted: Adopted::All,
+            grace: self.config.replays.grace,
+        };
+        if !taken_down {
+            sweep.variables.push((ReplayName::VARIABLE, None));
+            sweep.adopted = Adopted::Suspects;
+        }
+        for survivor in process::sweep(&sweep, control).await {
+            sink.emit(RunEventKind::Note(format!(
+                "the run left a process behind, which was ended: {survivor}"
+            )));
+        }
+    }
+
+    /// Says whether the harness has been taken down.
     async fn end(
         &self,
         request: &Request,
@@ -319,7 +348,7 @@ impl Harness {
         hooks: &HookSettings,
         control: &Control,
         sink: &mut Sink,
-    ) {
+    ) -> bool {
         let asker = Asker {
             run: sink.summary.run.clone(),
             ..Asker::by_hand(Timestamp::now(), request.any_age)
@@ -328,15 +357,22 @@ impl Harness {
             Teardown::Confirmed(confirmed, consent) => {
                 self.take_down(confirmed, *consent, &asker, hooks, control, sink)
                     .await;
+                // Perhaps one stack of several.
+                false
             }
-            Teardown::Never => self.say_how_to_take_down(request, sink),
+            Teardown::Never => {
+                self.say_how_to_take_down(request, sink);
+                false
+            }
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
+                false
             }
             Teardown::IfCutOff | Teardown::Always => {
                 self.take_all_down(&asker, hooks, control, sink).await;
+                true
             }
         }
     }

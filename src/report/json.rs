@@ -200,6 +200,11 @@ fn replay_result(result: &ReplayResult) -> Value {
         "seconds": result.took.as_secs_f64(),
         "slow": result.slow,
         "leaky": result.leaky,
+        "survivors": result
+            .survivors
+            .iter()
+            .map(|survivor| json!({ "pid": survivor.pid, "command": survivor.command }))
+            .collect::<Vec<_>>(),
         "output": file(&result.output),
         "output_bytes_not_kept": result.output.not_on_disk,
     })

@@ -229,6 +229,7 @@ pub(super) fn finished(name: &str, verdict: Verdict) -> RunEventKind {
         output: Output::default(),
         slow: false,
         leaky: false,
+        survivors: Vec::new(),
     })
 }
 
