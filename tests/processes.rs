@@ -571,3 +571,134 @@ async fn reaping_orphans_costs_no_child_its_exit_code() {
     }
     orphans.await.expect("it ends");
 }
+
+/// A harness whose hooks say in a file that they ran, and whose `down` then waits for a word.
+fn guarded() -> Place {
+    let place = Place::new();
+    place.write(
+        "tackroom.toml",
+        "[harness]\nup = './up.sh'\ndown = './down.sh'\n",
+    );
+    place.script("up.sh", "echo up >> log");
+    place.script(
+        "down.sh",
+        "echo \"down $TACKROOM_RUN_ID\" >> log; until [ -e go ]; do sleep 0.01; done; echo went >> log",
+    );
+    place
+}
+
+/// What a step is to do until it is killed: two processes, of which one is out of reach.
+const ENDLESS: &str = "setsid bash -c 'echo $$ > .pid; mv .pid pid; exec sleep 600' > /dev/null 2>&1 &\n\
+     until [ -e pid ]; do sleep 0.01; done; echo \"pid $$\"; while :; do sleep 0.01; done";
+
+fn started(place: &Place, args: &[&str]) -> Running {
+    Running::start(&mut place.command(args))
+}
+
+fn guard_of(running: &Running) -> String {
+    let runner = running.pid().as_raw_nonzero();
+    let tasks = std::fs::read_dir(format!("/proc/{runner}/task")).expect("it runs");
+    let children: String = tasks
+        .map(|task| {
+            let list = task.expect("a thread").path().join("children");
+            std::fs::read_to_string(list).unwrap_or_default()
+        })
+        .collect();
+    let mut children = children.split_whitespace();
+    let is_guard = |pid: &&str| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        line.is_ok_and(|line| line.split('\0').nth(1) == Some("guard"))
+    };
+    children.find(is_guard).expect("a guard").to_owned()
+}
+
+fn has(place: &Place, file: &str, text: &str) -> bool {
+    std::fs::read_to_string(place.path(file)).is_ok_and(|read| read.contains(text))
+}
+
+/// The runner is killed while this says what it is; then its guard ends what is left of it.
+#[track_caller]
+fn is_taken_over(place: &Place) {
+    let mut running = started(place, &["run", "--json"]);
+    let step = Left(running.value("pid"));
+    let escaped = of_file(place);
+    let guard = guard_of(&running);
+    running.signal(rustix::process::Signal::KILL);
+    // Whoever reads the outputs of a run is not held up by what comes after it.
+    let ended = running.end().died_of(rustix::process::Signal::KILL);
+    let run = ended.json()[0]["run"].as_str().expect("a run").to_owned();
+    wait_for("the harness is taken down by the same run", || {
+        has(place, "log", &format!("down {run}"))
+    });
+    assert!(!is_running(&step.0) && !is_running(&escaped.0));
+    let other = place.tackroom(&["run"]).code(5);
+    assert!(other.stderr.contains(&guard), "{}", other.transcript());
+    place.write("go", "");
+    wait_for("the guard has gone", || !is_running(&guard));
+    assert!(has(place, "log", "went"));
+    place.script("up.sh", "");
+    place.replay("a", "exit 0");
+    place.tackroom(&["run"]).code(0);
+}
+
+#[test]
+fn a_runner_that_is_killed_in_a_replay_leaves_nothing() {
+    let place = guarded();
+    place.replay("a", ENDLESS);
+    is_taken_over(&place);
+}
+
+#[test]
+fn a_runner_that_is_killed_while_it_boots_leaves_nothing() {
+    let place = guarded();
+    place.script("up.sh", ENDLESS);
+    place.replay("a", "exit 0");
+    is_taken_over(&place);
+}
+
+#[test]
+fn a_harness_that_is_to_stay_up_outlives_its_runner_without_its_processes() {
+    for keep_up in ["--keep-up", "--keep-up=failed", "--no-up"] {
+        let place = guarded();
+        place.replay("a", ENDLESS);
+        let mut running = started(&place, &["run", keep_up]);
+        let step = Left(running.value("pid"));
+        let (escaped, guard) = (of_file(&place), guard_of(&running));
+        running.signal(rustix::process::Signal::KILL);
+        wait_for("the guard has gone", || !is_running(&guard));
+        assert!(!is_running(&step.0) && !is_running(&escaped.0));
+        assert!(!has(&place, "log", "down"), "{keep_up}");
+    }
+}
+
+#[test]
+fn a_guard_is_out_of_reach_and_goes_with_its_run() {
+    let place = guarded();
+    place.write("go", "");
+    place.replay(
+        "a",
+        "echo \"pid $$\"; until [ -e done ]; do sleep 0.01; done",
+    );
+    let mut running = started(&place, &["run"]);
+    running.value("pid");
+    let guard = guard_of(&running);
+    wait_for("it has a session of its own", || {
+        rustix::process::getsid(Some(pid(&guard))).is_ok_and(|session| session == pid(&guard))
+    });
+    for signal in [
+        rustix::process::Signal::INT,
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::HUP,
+    ] {
+        rustix::process::kill_process(pid(&guard), signal).expect("it is there");
+    }
+    for file in ["1", "2"] {
+        let output = std::fs::read_link(format!("/proc/{guard}/fd/{file}"));
+        assert_eq!(output.expect("open"), Path::new("/dev/null"));
+    }
+    place.write("done", "");
+    assert!(is_running(&guard));
+    running.end().code(0);
+    assert!(!is_running(&guard));
+    assert_eq!(place.read("log").matches("down").count(), 1);
+}

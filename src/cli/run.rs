@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{Color, Down, Lifecycle, Run, Seed};
+use super::args::{Color, Down, KeepUp, Lifecycle, Run, Seed};
 use super::list;
 use super::output::{
     Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette, write_atomically,
@@ -38,10 +38,11 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         seed: !args.no_up,
         replays: replays.clone(),
         fail_fast: args.fail_fast,
-        teardown: if args.keep_up || args.no_up {
-            Teardown::Never
-        } else {
-            Teardown::Always
+        teardown: match args.keep_up {
+            _ if args.no_up => Teardown::Never,
+            None | Some(KeepUp::Never) => Teardown::Always,
+            Some(KeepUp::Failed) => Teardown::UnlessFailed,
+            Some(KeepUp::Always) => Teardown::Never,
         },
         rebuild: args.rebuild,
         ..Request::nothing()

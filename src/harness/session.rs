@@ -10,6 +10,7 @@ use super::environment::Environment;
 use super::sink::{self, RunEvents, Sink};
 use crate::config::{self, Config};
 use crate::domain::container::Container;
+use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
@@ -18,7 +19,7 @@ use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
-use crate::process::{self, Adopted, Control, Controller, Phase, Sweep};
+use crate::process::{self, Adopted, Control, Controller, GuardCommand, Phase, Sweep};
 use crate::record::{HarnessLock, LockError, Store};
 use crate::replay::{Dispatch, Settings, dispatch};
 
@@ -29,6 +30,8 @@ pub struct Harness {
     pub engine: Arc<dyn Engine>,
     /// Where runs leave their outputs; `None` where there is no such place.
     pub store: Option<Store>,
+    /// How to start who takes over where we are killed; `None` where there is nobody.
+    pub guard: Option<GuardCommand>,
 }
 
 impl std::fmt::Debug for Harness {
@@ -54,6 +57,8 @@ pub struct Request {
     pub rebuild: bool,
     /// A teardown takes also what other runs have just made.
     pub any_age: bool,
+    /// The run that this goes on with; a new one without it.
+    pub run: Option<RunId>,
 }
 
 /// When the stack is taken down.
@@ -61,6 +66,8 @@ pub struct Request {
 pub enum Teardown {
     /// At the end, whatever happened.
     Always,
+    /// At the end if all was ok: a failure is to be looked at.
+    UnlessFailed,
     /// Only if somebody cuts `up` off: half a stack is of no use to anybody.
     IfCutOff,
     /// Never: the user wants to look at it.
@@ -90,6 +97,7 @@ impl Request {
             teardown: Teardown::Never,
             rebuild: false,
             any_age: false,
+            run: None,
         }
     }
 }
@@ -115,7 +123,8 @@ impl Harness {
     /// Starts a session. Its events come to an end whatever happens, and so does its teardown:
     /// only the controller can cut it short.
     pub fn start(&self, request: Request, controller: Controller) -> Session {
-        let run = RunId::new(Timestamp::now(), std::process::id());
+        let new = || RunId::new(Timestamp::now(), std::process::id());
+        let run = request.run.clone().unwrap_or_else(new);
         let (mut sink, events) = sink::channel();
         let harness = self.clone();
         let session = Session {
@@ -183,6 +192,7 @@ impl Harness {
                 None
             }
         };
+        let guard = self.post_guard(&request, run, found_up, record.as_deref(), sink);
         let hooks = |environment: &Environment| HookSettings {
             dir: self
                 .config
@@ -239,6 +249,9 @@ impl Harness {
         if let (Some(signal), None) = (controller.signal(), sink.summary.interrupted) {
             sink.emit(RunEventKind::Interrupted(signal));
         }
+        if let Some(guard) = guard {
+            guard.dismiss().await;
+        }
         drop(lock);
     }
 
@@ -272,9 +285,8 @@ impl Harness {
     ) -> Result<Option<HarnessLock>, RunEventKind> {
         let stacks = self.stacks();
         let protected = |stack: &&&Stack| stack.protection == Protection::Protected;
-        if request.teardown == Teardown::Always
-            && let Some(stack) = stacks.iter().find(protected)
-        {
+        let may_take_down = matches!(request.teardown, Teardown::Always | Teardown::UnlessFailed);
+        if may_take_down && let Some(stack) = stacks.iter().find(protected) {
             return Err(RunEventKind::Refused {
                 reason: format!(
                     "{} is protected, so it could be booted and never taken down: \
@@ -364,13 +376,17 @@ impl Harness {
                 self.say_how_to_take_down(request, sink);
                 false
             }
+            Teardown::UnlessFailed if Exit::of(&sink.summary) != Exit::Ok => {
+                self.say_how_to_take_down(request, sink);
+                false
+            }
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
                 false
             }
-            Teardown::IfCutOff | Teardown::Always => {
+            Teardown::IfCutOff | Teardown::UnlessFailed | Teardown::Always => {
                 self.take_all_down(&asker, hooks, control, sink).await;
                 true
             }

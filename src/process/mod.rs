@@ -7,6 +7,7 @@ mod capture;
 mod control;
 mod freeze;
 mod group;
+mod guard;
 mod lines;
 mod remains;
 mod signals;
@@ -18,8 +19,10 @@ mod table;
 
 pub use capture::{Capture, CaptureLimits};
 pub use control::{Control, Controller, Phase, Stopwatch};
+pub use guard::{Guard, GuardCommand, Parting, stand_guard};
 pub use signals::{die_of, listen};
 pub use spec::{Escaped, SpawnError, Spec};
 pub use subreaper::{Adopted, Adopting, MARK, adopt};
 pub use supervise::{Finished, ProcessEvent, supervise};
 pub use sweep::{Sweep, sweep};
+pub use table::GUARD;

@@ -24,6 +24,8 @@ pub(super) struct Remains {
     /// As of the last look, as is `alive`: the number of a group that is gone may be another's.
     group_exists: bool,
     alive: Vec<Process>,
+    /// What was signalled outside of the group.
+    told: Vec<Process>,
     killed: bool,
 }
 
@@ -35,6 +37,7 @@ impl Remains {
             escaped,
             group_exists: true,
             alive: Vec::new(),
+            told: Vec::new(),
             killed: false,
         }
     }
@@ -43,7 +46,9 @@ impl Remains {
     pub(super) fn look(&mut self) -> bool {
         self.alive.clear();
         self.group_exists = self.group_exists && self.group.exists();
-        if !self.group_exists && !subreaper::has_undecided() {
+        // Near its end a process has no environment any more to be told by.
+        self.told.retain(Process::is_running);
+        if !self.group_exists && self.told.is_empty() && !subreaper::has_undecided() {
             return false;
         }
         let Some(table) = Table::read() else {
@@ -57,7 +62,7 @@ impl Remains {
             // Also what was being started at that moment.
             self.send(Signal::Kill);
         }
-        !self.alive.is_empty()
+        !self.alive.is_empty() || !self.told.is_empty()
     }
 
     /// Who left the group, with all that descends from it.
@@ -77,9 +82,11 @@ impl Remains {
             self.group.signal(signal);
         }
         // After the group: whoever leaves it now has had the signal.
-        signal_all(signal, || {
+        let told = signal_all(signal, || {
             Table::read().map_or_else(Vec::new, |table| self.escaped(&table))
         });
+        self.told
+            .extend(told.into_iter().map(|(process, _)| process));
     }
 
     /// What was alive at the last look, by name.

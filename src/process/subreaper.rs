@@ -31,6 +31,8 @@ struct Register {
 pub(super) enum Role {
     /// A script, with all that it leaves.
     Supervised,
+    /// It looks after itself.
+    Apart,
 }
 
 /// A child that we did not start.

@@ -28,7 +28,7 @@ pub async fn sweep(sweep: &Sweep, control: &Control) -> Vec<Survivor> {
     let told = signal_all(Signal::Terminate, || sweep.look());
     let mut seen: HashSet<(i32, u64)> =
         told.iter().map(|(process, _)| process.identity()).collect();
-    let mut named: Vec<Survivor> = told.into_iter().map(|(_, survivor)| survivor).collect();
+    let (mut ending, mut named): (Vec<Process>, Vec<Survivor>) = told.into_iter().unzip();
     let mut found = !named.is_empty();
     let clock = control.stopwatch();
     let mut killing = None;
@@ -43,6 +43,9 @@ pub async fn sweep(sweep: &Sweep, control: &Control) -> Vec<Survivor> {
             if now >= until {
                 break;
             }
+            for process in &ending {
+                process.signal(Signal::Kill);
+            }
             for (process, survivor) in signal_all(Signal::Kill, || sweep.look()) {
                 if seen.insert(process.identity()) {
                     named.push(survivor);
@@ -51,7 +54,9 @@ pub async fn sweep(sweep: &Sweep, control: &Control) -> Vec<Survivor> {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_LOOK);
-        found = !sweep.look().is_empty();
+        // Near its end a process has no environment any more to be found by.
+        ending.retain(Process::is_running);
+        found = !ending.is_empty() || !sweep.look().is_empty();
     }
     named
 }

@@ -8,10 +8,13 @@ use crate::domain::run::{Signal, Survivor};
 
 /// Set in a guard's own environment. It ends by itself, also the one of a run within a replay, and
 /// nobody is to end it before.
-pub(super) const GUARD: (&str, &str) = ("TACKROOM_GUARD", "1");
+pub const GUARD: (&str, &str) = ("TACKROOM_GUARD", "1");
 
 /// A command line may be as long as memory; a report wants to name it.
 const LONGEST_COMMAND: usize = 512;
+
+/// How often an environment that is empty is read: kernel threads and cleared ones stay so.
+const EXEC_LOOKS: usize = 3;
 
 /// One process at the moment of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +93,23 @@ impl Process {
         matches!(self.state, b'Z' | b'X')
     }
 
-    /// Empty where it may not be read.
+    /// Whether it runs still, and not another under its number.
+    pub(super) fn is_running(&self) -> bool {
+        Self::read(self.pid).is_some_and(|now| now.start == self.start && !now.has_ended())
+    }
+
+    /// Empty where it may not be read, and in a process that is at its end.
     pub(super) fn environment(&self) -> Environment {
-        Environment(std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default())
+        let mut environment = Vec::new();
+        // It is also empty for a moment while a process turns into another program.
+        for _ in 0..EXEC_LOOKS {
+            environment = std::fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+            if !environment.is_empty() || self.has_ended() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        Environment(environment)
     }
 
     /// Whether it counts processes as we do. One in a container belongs to its engine, also where
