@@ -701,4 +701,11 @@ fn a_guard_is_out_of_reach_and_goes_with_its_run() {
     running.end().code(0);
     assert!(!is_running(&guard));
     assert_eq!(place.read("log").matches("down").count(), 1);
+    let state = place
+        .environment()
+        .into_iter()
+        .find(|(name, _)| *name == "XDG_STATE_HOME");
+    let state = state.expect("it is set").1;
+    let said = glob::glob(&format!("{state}/**/guard.log")).expect("a pattern");
+    assert_eq!(said.count(), 0, "it had nothing to do");
 }
