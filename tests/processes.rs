@@ -582,7 +582,7 @@ fn guarded() -> Place {
     place.script("up.sh", "echo up >> log");
     place.script(
         "down.sh",
-        "echo \"down $TACKROOM_RUN_ID\" >> log; until [ -e go ]; do sleep 0.01; done; echo went >> log",
+        "echo \"down $TACKROOM_RUN_ID\" >> log; until [ -e go ] || [ ! -e down.sh ]; do sleep 0.01; done; echo went >> log",
     );
     place
 }

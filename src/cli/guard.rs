@@ -49,9 +49,17 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
     if !args.take_down {
         return Ok(Ended::with(Exit::Ok));
     }
+    let context = match context {
+        Ok(context) => context,
+        Err(error) => {
+            let error = error.to_string();
+            let _ = writeln!(log, "cannot take down: {}", sanitize_plain(&error));
+            return Ok(Ended::with(Exit::Usage));
+        }
+    };
     let harness = Harness {
         guard: None,
-        ..context?.harness()
+        ..context.harness()
     };
     wait_for_lock(&harness).await;
     let request = Request {
