@@ -1,5 +1,6 @@
 //! From the command line's few options to everything that a command needs.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::docker;
 use crate::engine::{Engine, EngineError};
 use crate::harness::Harness;
-use crate::process::Controller;
+use crate::process::{Controller, GuardCommand};
 use crate::record::Store;
 
 /// What the command line may override.
@@ -28,6 +29,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// Signals and keys that ask to stop arrive here.
     pub controller: Controller,
+    /// How to start who takes over from a run that is killed.
+    pub guard: Option<GuardCommand>,
 }
 
 impl std::fmt::Debug for Context {
@@ -65,6 +68,7 @@ impl Context {
         let host = options.host.as_deref().or(config.engine_host.as_deref());
         let engine = docker::connect(host)?;
         Ok(Self {
+            guard: guard_command(&config, options.host.as_deref()),
             config: Arc::new(config),
             engine: Arc::new(engine),
             controller: Controller::default(),
@@ -76,8 +80,29 @@ impl Context {
             config: self.config.clone(),
             engine: self.engine.clone(),
             store: Store::of(&self.config.root, &self.config.name).ok(),
+            guard: self.guard.clone(),
         }
     }
+}
+
+/// A process that finds the same configuration and the same engine.
+fn guard_command(config: &Config, host: Option<&str>) -> Option<GuardCommand> {
+    // What runs, also where another build has taken its place.
+    let own = PathBuf::from("/proc/self/exe");
+    let program = if own.exists() {
+        own
+    } else {
+        std::env::current_exe().ok()?
+    };
+    let mut args = vec![OsString::from("guard")];
+    if let Some(file) = &config.file {
+        let file = std::path::absolute(file).ok()?;
+        args.extend(["--config".into(), file.into()]);
+    }
+    if let Some(host) = host {
+        args.extend(["--host".into(), host.into()]);
+    }
+    Some(GuardCommand { program, args })
 }
 
 /// The configuration alone, for commands that need no engine.

@@ -542,9 +542,32 @@ mod run {
         for yes in ["1", "true", "yes"] {
             assert!(!run(&["run"], yes).contains("taken down"), "KEEP_UP={yes}");
         }
-        for value in ["0", "1"] {
+        for value in ["0", "1", "failed"] {
             assert!(!run(&["run", "--no-up"], value).contains("taken down"));
         }
+    }
+
+    #[test]
+    fn a_harness_can_stay_up_for_a_failure_alone() {
+        let place = Place::with_replays(&[("passes", "exit 0"), ("fails", "exit 1")]);
+        place.script("down.sh", "echo taken down");
+        place.write("tackroom.toml", "[harness]\ndown = './down.sh'\n");
+        let run = |pattern: &str, code: i32| {
+            let flag = place.tackroom(&["run", "--keep-up=failed", pattern]);
+            let mut command = place.command(&["run", pattern]);
+            command.env("KEEP_UP", "failed");
+            let variable = Running::start(&mut command).end();
+            [flag, variable].map(|ended| ended.code(code).stderr)
+        };
+        for stderr in run("passes", 0) {
+            assert!(stderr.contains("taken down"), "{stderr}");
+        }
+        for stderr in run("fails", 1) {
+            assert!(!stderr.contains("taken down"), "{stderr}");
+            assert!(stderr.contains("`tackroom down` takes it down"), "{stderr}");
+        }
+        let wrong = place.tackroom(&["run", "--keep-up=sometimes"]).code(2);
+        wrong.err("always, failed or never");
     }
 }
 

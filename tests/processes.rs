@@ -2,15 +2,19 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     reason = "a test says what went wrong by panicking"
 )]
+
+mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use support::{Place, Running, wait_for};
 use tackroom::domain::run::{Ending, Signal};
 use tackroom::process::{
-    CaptureLimits, Controller, Finished, Phase, ProcessEvent, SpawnError, Spec, supervise,
+    CaptureLimits, Controller, Escaped, Finished, Phase, ProcessEvent, SpawnError, Spec, supervise,
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +28,7 @@ fn script(text: &str) -> Spec {
         slow: None,
         grace: Duration::from_secs(60),
         settle: Duration::from_secs(1),
+        escaped: Escaped::End,
         capture: CaptureLimits::default(),
         output_file: None,
     }
@@ -393,4 +398,314 @@ async fn what_cannot_start_says_why() {
         .expect_err("there is no such program");
     assert!(matches!(error, SpawnError::Spawn { .. }));
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}
+
+/// Says in a file which process it is, and stays.
+const STAYS: &str = "echo $BASHPID > .pid; mv .pid pid; exec sleep 600";
+/// Waits for it.
+const STARTED: &str = "until [ -e pid ]; do sleep 0.01; done";
+
+/// Ends what a test that fails would leave.
+struct Left(String);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(pid(&self.0), rustix::process::Signal::KILL);
+    }
+}
+
+fn of_file(place: &Place) -> Left {
+    Left(place.read("pid").trim().to_owned())
+}
+
+/// A replay that leaves a process in this way is leaky and names it, the next one is not, and
+/// nothing is left.
+#[track_caller]
+fn is_found(how: &str) {
+    let place =
+        Place::with_replays(&[("leaves", &format!("{how}\n{STARTED}")), ("next", "exit 0")]);
+    let ended = place.tackroom(&["run", "--json", "--junit", "junit.xml"]);
+    let left = of_file(&place);
+    let ended = ended.code(0).err(&format!("process {}: ", left.0));
+    let events = ended.json();
+    let finished: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "replay_finished")
+        .collect();
+    let survivors = finished[0]["survivors"].as_array().expect("survivors");
+    assert_eq!(survivors.len(), 1, "{survivors:?}");
+    assert_eq!(survivors[0]["pid"].to_string(), left.0);
+    let command = survivors[0]["command"].as_str().expect("a command line");
+    assert!(command.contains("sleep 600"), "{command}");
+    assert_eq!(finished[0]["leaky"], true);
+    assert_eq!(finished[1]["leaky"], false);
+    assert!(
+        place
+            .read("junit.xml")
+            .contains(&format!("ended: process {}", left.0))
+    );
+    assert!(!is_running(&left.0));
+}
+
+#[test]
+fn a_background_process_is_named_and_ended() {
+    is_found(&format!("({STAYS}) &"));
+}
+
+#[test]
+fn a_daemon_in_a_session_of_its_own_is_named_and_ended() {
+    is_found(&format!("setsid bash -c '{STAYS}' > /dev/null 2>&1 &"));
+}
+
+#[test]
+fn a_daemon_with_a_cleared_environment_is_named_and_ended() {
+    is_found(&format!(
+        "env -i PATH=\"$PATH\" setsid bash -c '({STAYS}) > /dev/null 2>&1 &'"
+    ));
+}
+
+#[test]
+fn a_daemon_that_ignores_term_is_killed() {
+    let place = Place::with_replays(&[(
+        "stubborn",
+        &format!("setsid bash -c 'trap \"\" TERM; {STAYS}' > /dev/null 2>&1 &\n{STARTED}"),
+    )]);
+    place.write("tackroom.toml", "[replays]\ngrace = '50ms'\n");
+    place.tackroom(&["run"]).code(0).err("sent KILL");
+    assert!(!is_running(&of_file(&place).0));
+}
+
+#[test]
+fn what_up_has_started_lives_until_down_has_run() {
+    for how in ["setsid", "env -i PATH=\"$PATH\" setsid"] {
+        let place = Place::new();
+        place.write(
+            "tackroom.toml",
+            "[harness]\nup = './up.sh'\ndown = './down.sh'\n",
+        );
+        let start = format!("{how} bash -c '{STAYS}' > /dev/null 2>&1 &\n{STARTED}");
+        place.script("up.sh", &start);
+        place.script("down.sh", "kill -0 $(cat pid) && echo down > down");
+        place.replay("a", "kill -0 $(cat pid)");
+        place.replay("b", "kill -0 $(cat pid)");
+        let ended = place.tackroom(&["run"]);
+        let left = of_file(&place);
+        ended.code(0).err(&format!(
+            "left a process behind, which was ended: process {}",
+            left.0
+        ));
+        assert_eq!(place.read("down"), "down\n");
+        assert!(!is_running(&left.0));
+
+        std::fs::remove_file(place.path("pid")).expect("removed");
+        place.tackroom(&["run", "--keep-up"]).code(0);
+        assert!(is_running(&of_file(&place).0), "it belongs to the harness");
+    }
+}
+
+/// A shell that has children of its own may become the runner, and those are nobody's leak.
+#[test]
+fn what_was_there_before_the_run_stays() {
+    let place = Place::with_replays(&[("a", "exit 0")]);
+    let mut command = std::process::Command::new("bash");
+    let exe = env!("CARGO_BIN_EXE_tackroom");
+    let before = format!("setsid bash -c '{STAYS}' > /dev/null 2>&1 &\n{STARTED}; exec {exe} run");
+    command
+        .args(["-c", &before])
+        .current_dir(place.path("."))
+        .env_clear()
+        .envs(place.environment())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let ended = Running::start(&mut command).end().code(0);
+    let before = of_file(&place);
+    assert!(is_running(&before.0) && !ended.stdout.contains("leaky"));
+}
+
+#[tokio::test]
+async fn a_child_is_not_blamed_for_what_another_has_left() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut leaves = script("(setsid sleep 600 & echo $!); until [ -e go ]; do sleep 0.01; done");
+    leaves.dir = dir.path().to_owned();
+    leaves.settle = Duration::ZERO;
+    let (lines, mut line) = mpsc::unbounded_channel();
+    let controller = Controller::default();
+    let running = run(leaves, &controller, |line| {
+        let _ = lines.send(line.to_owned());
+    });
+    let beside = async {
+        let left = Left(line.recv().await.expect("a line"));
+        // Its parent has gone, and it is ours.
+        wait_for("it is adopted", || {
+            let us = format!(" {} ", std::process::id());
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", left.0));
+            stat.is_ok_and(|stat| stat.contains(&us))
+        });
+        let finished = simple("exit 3").await;
+        assert_eq!(finished.ending, Ending::Code(3));
+        assert!(!finished.left_processes && is_running(&left.0));
+        std::fs::write(dir.path().join("go"), "").expect("written");
+        left
+    };
+    let (finished, left) = tokio::join!(running, beside);
+    assert!(finished.left_processes && !is_running(&left.0));
+    assert_eq!(finished.survivors[0].pid.to_string(), left.0);
+}
+
+/// Whoever reaps orphans must not take the ends of our own children.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reaping_orphans_costs_no_child_its_exit_code() {
+    let orphans = tokio::spawn(async {
+        for _ in 0..40 {
+            let mut spec = script("(setsid true &); (setsid sleep 600 &)");
+            spec.settle = Duration::ZERO;
+            spec.grace = Duration::from_millis(50);
+            run(spec, &Controller::default(), |_| {}).await;
+        }
+    });
+    for _ in 0..120 {
+        let finished = simple("exit 7").await;
+        assert_eq!(finished.ending, Ending::Code(7));
+        assert!(!finished.left_processes, "{:?}", finished.survivors);
+    }
+    orphans.await.expect("it ends");
+}
+
+/// A harness whose hooks say in a file that they ran, and whose `down` then waits for a word.
+fn guarded() -> Place {
+    let place = Place::new();
+    place.write(
+        "tackroom.toml",
+        "[harness]\nup = './up.sh'\ndown = './down.sh'\n",
+    );
+    place.script("up.sh", "echo up >> log");
+    place.script(
+        "down.sh",
+        "echo \"down $TACKROOM_RUN_ID\" >> log; until [ -e go ] || [ ! -e down.sh ]; do sleep 0.01; done; echo went >> log",
+    );
+    place
+}
+
+/// What a step is to do until it is killed: two processes, of which one is out of reach.
+const ENDLESS: &str = "setsid bash -c 'echo $$ > .pid; mv .pid pid; exec sleep 600' > /dev/null 2>&1 &\n\
+     until [ -e pid ]; do sleep 0.01; done; echo \"pid $$\"; while :; do sleep 0.01; done";
+
+fn started(place: &Place, args: &[&str]) -> Running {
+    Running::start(&mut place.command(args))
+}
+
+fn guard_of(running: &Running) -> String {
+    let runner = running.pid().as_raw_nonzero();
+    let tasks = std::fs::read_dir(format!("/proc/{runner}/task")).expect("it runs");
+    let children: String = tasks
+        .map(|task| {
+            let list = task.expect("a thread").path().join("children");
+            std::fs::read_to_string(list).unwrap_or_default()
+        })
+        .collect();
+    let mut children = children.split_whitespace();
+    let is_guard = |pid: &&str| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+        line.is_ok_and(|line| line.split('\0').nth(1) == Some("guard"))
+    };
+    children.find(is_guard).expect("a guard").to_owned()
+}
+
+fn has(place: &Place, file: &str, text: &str) -> bool {
+    std::fs::read_to_string(place.path(file)).is_ok_and(|read| read.contains(text))
+}
+
+/// The runner is killed while this says what it is; then its guard ends what is left of it.
+#[track_caller]
+fn is_taken_over(place: &Place) {
+    let mut running = started(place, &["run", "--json"]);
+    let step = Left(running.value("pid"));
+    let escaped = of_file(place);
+    let guard = guard_of(&running);
+    running.signal(rustix::process::Signal::KILL);
+    // Whoever reads the outputs of a run is not held up by what comes after it.
+    let ended = running.end().died_of(rustix::process::Signal::KILL);
+    let run = ended.json()[0]["run"].as_str().expect("a run").to_owned();
+    wait_for("the harness is taken down by the same run", || {
+        has(place, "log", &format!("down {run}"))
+    });
+    assert!(!is_running(&step.0) && !is_running(&escaped.0));
+    let other = place.tackroom(&["run"]).code(5);
+    assert!(other.stderr.contains(&guard), "{}", other.transcript());
+    place.write("go", "");
+    wait_for("the guard has gone", || !is_running(&guard));
+    assert!(has(place, "log", "went"));
+    place.script("up.sh", "");
+    place.replay("a", "exit 0");
+    place.tackroom(&["run"]).code(0);
+}
+
+#[test]
+fn a_runner_that_is_killed_in_a_replay_leaves_nothing() {
+    let place = guarded();
+    place.replay("a", ENDLESS);
+    is_taken_over(&place);
+}
+
+#[test]
+fn a_runner_that_is_killed_while_it_boots_leaves_nothing() {
+    let place = guarded();
+    place.script("up.sh", ENDLESS);
+    place.replay("a", "exit 0");
+    is_taken_over(&place);
+}
+
+#[test]
+fn a_harness_that_is_to_stay_up_outlives_its_runner_without_its_processes() {
+    for keep_up in ["--keep-up", "--keep-up=failed", "--no-up"] {
+        let place = guarded();
+        place.replay("a", ENDLESS);
+        let mut running = started(&place, &["run", keep_up]);
+        let step = Left(running.value("pid"));
+        let (escaped, guard) = (of_file(&place), guard_of(&running));
+        running.signal(rustix::process::Signal::KILL);
+        wait_for("the guard has gone", || !is_running(&guard));
+        assert!(!is_running(&step.0) && !is_running(&escaped.0));
+        assert!(!has(&place, "log", "down"), "{keep_up}");
+    }
+}
+
+#[test]
+fn a_guard_is_out_of_reach_and_goes_with_its_run() {
+    let place = guarded();
+    place.write("go", "");
+    place.replay(
+        "a",
+        "echo \"pid $$\"; until [ -e done ]; do sleep 0.01; done",
+    );
+    let mut running = started(&place, &["run"]);
+    running.value("pid");
+    let guard = guard_of(&running);
+    wait_for("it has a session of its own", || {
+        rustix::process::getsid(Some(pid(&guard))).is_ok_and(|session| session == pid(&guard))
+    });
+    for signal in [
+        rustix::process::Signal::INT,
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::HUP,
+    ] {
+        rustix::process::kill_process(pid(&guard), signal).expect("it is there");
+    }
+    for file in ["1", "2"] {
+        let output = std::fs::read_link(format!("/proc/{guard}/fd/{file}"));
+        assert_eq!(output.expect("open"), Path::new("/dev/null"));
+    }
+    place.write("done", "");
+    assert!(is_running(&guard));
+    running.end().code(0);
+    assert!(!is_running(&guard));
+    assert_eq!(place.read("log").matches("down").count(), 1);
+    let state = place
+        .environment()
+        .into_iter()
+        .find(|(name, _)| *name == "XDG_STATE_HOME");
+    let state = state.expect("it is set").1;
+    let said = glob::glob(&format!("{state}/**/guard.log")).expect("a pattern");
+    assert_eq!(said.count(), 0, "it had nothing to do");
 }

@@ -69,6 +69,7 @@ impl World {
             config: Arc::new(config::load(&file).unwrap()),
             engine: Arc::new(engine.clone()),
             store: Some(Store::at(dir.path().join("state"))),
+            guard: None,
         };
         Self {
             dir,

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::report::{Format, Target, target};
 use crate::domain::exit::Exit;
+use crate::domain::id::RunId;
 use crate::replay::{Order, Shard, TagExpr};
 use crate::text::level::Level;
 use crate::text::matcher::Matcher;
@@ -71,6 +72,9 @@ pub(super) enum Command {
     Teardown(Teardown),
     /// Write a commented tackroom.toml
     Init(Init),
+    /// Ends a run whose process has died; started by each run itself
+    #[command(hide = true)]
+    Guard(Guard),
 }
 
 /// Which replays, and in which order.
@@ -123,9 +127,10 @@ pub(super) struct Running {
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) selecting: Selecting,
-    /// Leave the harness up at the end
-    #[arg(long, env = "KEEP_UP", value_parser = FalseyValueParser::new())]
-    pub(super) keep_up: bool,
+    /// Leave the harness up at the end; with failed, only if the run failed
+    #[arg(long, env = "KEEP_UP", value_name = "WHEN", value_parser = keep_up)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub(super) keep_up: Option<KeepUp>,
     /// Build images again before booting
     #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
     pub(super) rebuild: bool,
@@ -271,6 +276,24 @@ pub(super) struct Logs {
     pub(super) json: bool,
 }
 
+/// Whether the harness outlives a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeepUp {
+    Never,
+    Failed,
+    Always,
+}
+
+/// A variable of the environment may also say no, in the words that [`FalseyValueParser`] takes.
+fn keep_up(typed: &str) -> Result<KeepUp, String> {
+    match typed.to_ascii_lowercase().as_str() {
+        "" | "0" | "n" | "no" | "f" | "false" | "off" | "never" => Ok(KeepUp::Never),
+        "failed" => Ok(KeepUp::Failed),
+        "1" | "y" | "yes" | "t" | "true" | "on" | "always" => Ok(KeepUp::Always),
+        _ => Err("say always, failed or never".to_owned()),
+    }
+}
+
 fn pattern(typed: &str) -> Result<Matcher, String> {
     let matcher = Matcher::new(typed).ok_or("an empty pattern matches nothing")?;
     // The dashboard takes it literally; a script must hear of its mistake.
@@ -297,6 +320,21 @@ pub(super) struct Teardown {
     /// Write the plan, and the events of carrying it out, to stdout as JSON, one object a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Guard {
+    /// Whose processes are ended
+    #[arg(long, value_name = "RUN")]
+    pub(super) run: RunId,
+    /// Take the harness down as well
+    #[arg(long)]
+    pub(super) take_down: bool,
+    #[arg(long)]
+    pub(super) any_age: bool,
+    /// Where to say what is done
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

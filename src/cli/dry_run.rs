@@ -65,7 +65,9 @@ fn acts(config: &Config, request: &Request) -> Vec<Act> {
             }),
         });
     }
-    if let (Some(harness), Teardown::Always) = (&config.harness, &request.teardown) {
+    if let (Some(harness), Teardown::Always | Teardown::UnlessFailed) =
+        (&config.harness, &request.teardown)
+    {
         if let Some(down) = &harness.down {
             acts.push(hook(Step::Down, Some(down)));
         }

@@ -6,6 +6,7 @@
 mod args;
 mod choose;
 mod dry_run;
+mod guard;
 mod init;
 mod list;
 mod logs;
@@ -26,7 +27,7 @@ use clap::Parser;
 use crate::bootstrap::Context;
 use crate::bootstrap::{BootstrapError, Options};
 use crate::domain::exit::Exit;
-use crate::process::die_of;
+use crate::process::{Parting, die_of, stand_guard};
 #[cfg(feature = "tui")]
 use crate::tui;
 use args::{Args, Command};
@@ -48,6 +49,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code.code());
         }
     };
+    // Nothing is started for a guard as long as there is nothing to do.
+    if matches!(args.command, Some(Command::Guard(_)))
+        && !matches!(stand_guard(), Ok(Parting::Died))
+    {
+        return ExitCode::from(Exit::Ok.code());
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -101,6 +108,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
         Some(Command::Report(report)) => report::report(&options, colour, &report),
         Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,
         Some(Command::Init(init)) => init::init(&init),
+        Some(Command::Guard(guard)) => guard::take_over(&options, &guard).await,
     }
 }
 

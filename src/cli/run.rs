@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use super::args::{Color, Down, Lifecycle, Run, Seed};
+use super::args::{Color, Down, KeepUp, Lifecycle, Run, Seed};
 use super::choose::{choose, policy};
 use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
 use super::report::Targets;
@@ -47,10 +47,11 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         seed: !args.no_up,
         replays: replays.clone(),
         policy: policy(&context.config, &args.running),
-        teardown: if args.keep_up || args.no_up {
-            Teardown::Never
-        } else {
-            Teardown::Always
+        teardown: match args.keep_up {
+            _ if args.no_up => Teardown::Never,
+            None | Some(KeepUp::Never) => Teardown::Always,
+            Some(KeepUp::Failed) => Teardown::UnlessFailed,
+            Some(KeepUp::Always) => Teardown::Never,
         },
         rebuild: args.rebuild,
         ..Request::nothing()

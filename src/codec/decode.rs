@@ -16,7 +16,7 @@ use crate::domain::label::Labels;
 use crate::domain::plan::{Item, ItemKind};
 use crate::domain::replay::{self, Replay, ReplayName};
 use crate::domain::run::{
-    Ending, Flaky, Output, ReplayResult, RunEventKind, Signal, StepOutcome, Verdict,
+    Ending, Flaky, Output, ReplayResult, RunEventKind, Signal, StepOutcome, Survivor, Verdict,
 };
 
 /// One line.
@@ -345,6 +345,8 @@ struct ReplayFinished {
     #[serde(default)]
     leaky: bool,
     #[serde(default)]
+    survivors: Vec<Left>,
+    #[serde(default)]
     retried: bool,
     #[serde(default)]
     flaky: bool,
@@ -354,6 +356,13 @@ struct ReplayFinished {
     output: Option<PathBuf>,
     #[serde(default)]
     output_bytes_not_kept: u64,
+}
+
+/// A process that outlived its replay.
+#[derive(Deserialize)]
+struct Left {
+    pid: u32,
+    command: String,
 }
 
 impl ReplayFinished {
@@ -367,6 +376,14 @@ impl ReplayFinished {
             output: output(self.output, self.output_bytes_not_kept),
             slow: self.slow,
             leaky: self.leaky,
+            survivors: self
+                .survivors
+                .into_iter()
+                .map(|left| Survivor {
+                    pid: left.pid,
+                    command: left.command,
+                })
+                .collect(),
             retried: self.retried,
             flaky: match (self.flaky_fails, self.flaky) {
                 (true, _) => Flaky::Fails,
@@ -477,6 +494,10 @@ mod tests {
             output: output(Some(PathBuf::from("/state/runs/r/output.log")), 7),
             slow: true,
             leaky: true,
+            survivors: vec![Survivor {
+                pid: 7,
+                command: "sleep 1000".to_owned(),
+            }],
             retried: true,
             flaky: Flaky::Fails,
         })

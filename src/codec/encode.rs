@@ -232,6 +232,11 @@ fn replay_result(result: &ReplayResult) -> Value {
         "retried": result.retried,
         "flaky": result.flaky != Flaky::No,
         "flaky_fails": result.flaky == Flaky::Fails,
+        "survivors": result
+            .survivors
+            .iter()
+            .map(|survivor| json!({ "pid": survivor.pid, "command": survivor.command }))
+            .collect::<Vec<_>>(),
         "output": file(&result.output),
         "output_bytes_not_kept": result.output.not_on_disk,
     })

@@ -44,6 +44,9 @@ impl fmt::Debug for ContainerId {
 pub struct RunId(Arc<str>);
 
 impl RunId {
+    /// The variable that each process of a run finds it in.
+    pub const VARIABLE: &'static str = "TACKROOM_RUN_ID";
+
     pub fn new(started: jiff::Timestamp, process: u32) -> Self {
         let started = started.strftime("%Y%m%d-%H%M%S%.3f");
         Self(format!("{started}-{process}").into())
@@ -56,6 +59,25 @@ impl RunId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// It could not be the name of a run, nor of its directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run is named by its start and its process: 20261121-211503.250-4711")]
+pub struct NoRunId;
+
+impl std::str::FromStr for RunId {
+    type Err = NoRunId;
+
+    fn from_str(text: &str) -> Result<Self, NoRunId> {
+        let parts: Vec<&str> = text.split(['-', '.']).collect();
+        let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if parts.len() == 4 && parts.iter().all(is_number) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NoRunId)
+        }
     }
 }
 
@@ -86,9 +108,23 @@ mod tests {
     #[test]
     fn a_run_id_says_when_it_started() {
         let started = "2026-11-21T21:15:03.25Z".parse().unwrap();
-        assert_eq!(
-            RunId::new(started, 4711).as_str(),
-            "20261121-211503.250-4711"
-        );
+        let id = RunId::new(started, 4711);
+        assert_eq!(id.as_str(), "20261121-211503.250-4711");
+        assert_eq!(id.as_str().parse(), Ok(id));
+    }
+
+    #[test]
+    fn what_leads_out_of_a_directory_is_no_run_id() {
+        for text in [
+            "",
+            "..",
+            "1-2.3",
+            "../1-2-3",
+            "1-2.3-4/5",
+            "a-b.c-d",
+            "1-2.3-",
+        ] {
+            assert_eq!(text.parse::<RunId>(), Err(NoRunId), "{text}");
+        }
     }
 }

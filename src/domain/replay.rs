@@ -11,6 +11,9 @@ use std::time::Duration;
 pub struct ReplayName(Arc<str>);
 
 impl ReplayName {
+    /// The variable that each process of a replay finds it in.
+    pub const VARIABLE: &'static str = "TACKROOM_REPLAY";
+
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }

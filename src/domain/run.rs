@@ -169,6 +169,20 @@ impl Output {
     }
 }
 
+/// A process that outlived the script which it descends from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    pub pid: u32,
+    /// Its command line, as it says itself: anything may stand in it.
+    pub command: String,
+}
+
+impl fmt::Display for Survivor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}: {}", self.pid, self.command)
+    }
+}
+
 /// Whether a replay was ok only after an attempt that was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaky {
@@ -195,6 +209,8 @@ pub struct ReplayResult {
     pub slow: bool,
     /// It left processes behind that we had to end.
     pub leaky: bool,
+    /// Those by name, as far as that can be told.
+    pub survivors: Vec<Survivor>,
     /// Another attempt follows, whose end counts instead.
     pub retried: bool,
     pub flaky: Flaky,
@@ -490,6 +506,7 @@ mod tests {
             leaky: false,
             retried: false,
             flaky: Flaky::No,
+            survivors: Vec::new(),
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, expand, parse_env_file};
 use crate::domain::id::RunId;
+use crate::process::GUARD;
 
 /// Builds the environment of each step anew, because a hook may have written to an env file.
 #[derive(Clone, Debug)]
@@ -20,8 +21,12 @@ impl Environment {
         let harness = config.harness.as_ref();
         let mut ours = BTreeMap::from([
             ("TACKROOM".to_owned(), "1".to_owned()),
-            ("TACKROOM_RUN_ID".to_owned(), run.to_string()),
+            (RunId::VARIABLE.to_owned(), run.to_string()),
         ]);
+        // A guard runs hooks, and they are none.
+        if std::env::var_os(GUARD.0).is_some() {
+            ours.insert(GUARD.0.to_owned(), String::new());
+        }
         // A replay can run tackroom itself, and gets the one that runs it.
         if let Some(exe) = std::env::current_exe()
             .ok()

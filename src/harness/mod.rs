@@ -4,6 +4,7 @@
 //! knows how it is done.
 
 mod environment;
+mod guard;
 mod session;
 mod sink;
 mod takedown;

@@ -12,6 +12,7 @@ use super::sink::{self, RunEvents, Sink};
 use crate::codec::Header;
 use crate::config::{self, Config};
 use crate::domain::container::Container;
+use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
 use crate::domain::id::{ContainerId, RunId};
 use crate::domain::plan::ConfirmedPlan;
@@ -20,7 +21,7 @@ use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::domain::scope::{Asker, Protection, Stack};
 use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
-use crate::process::{Control, Controller, Phase};
+use crate::process::{self, Adopted, Control, Controller, GuardCommand, Phase, Sweep};
 use crate::record::{HarnessLock, LockError, Store};
 use crate::replay::{Dispatch, Policy, Settings, dispatch, limits};
 
@@ -31,6 +32,8 @@ pub struct Harness {
     pub engine: Arc<dyn Engine>,
     /// Where runs leave their outputs; `None` where there is no such place.
     pub store: Option<Store>,
+    /// How to start who takes over where we are killed; `None` where there is nobody.
+    pub guard: Option<GuardCommand>,
 }
 
 impl std::fmt::Debug for Harness {
@@ -57,6 +60,8 @@ pub struct Request {
     pub rebuild: bool,
     /// A teardown takes also what other runs have just made.
     pub any_age: bool,
+    /// The run that this goes on with; a new one without it.
+    pub run: Option<RunId>,
 }
 
 /// When the stack is taken down.
@@ -64,6 +69,8 @@ pub struct Request {
 pub enum Teardown {
     /// At the end, whatever happened.
     Always,
+    /// At the end if all was ok: a failure is to be looked at.
+    UnlessFailed,
     /// Only if somebody cuts `up` off: half a stack is of no use to anybody.
     IfCutOff,
     /// Never: the user wants to look at it.
@@ -93,6 +100,7 @@ impl Request {
             teardown: Teardown::Never,
             rebuild: false,
             any_age: false,
+            run: None,
         }
     }
 }
@@ -118,7 +126,8 @@ impl Harness {
     /// Starts a session. Its events come to an end whatever happens, and so does its teardown:
     /// only the controller can cut it short.
     pub fn start(&self, request: Request, controller: Controller) -> Session {
-        let run = RunId::new(Timestamp::now(), std::process::id());
+        let new = || RunId::new(Timestamp::now(), std::process::id());
+        let run = request.run.clone().unwrap_or_else(new);
         let (mut sink, events) = sink::channel();
         let harness = self.clone();
         let session = Session {
@@ -171,6 +180,7 @@ impl Harness {
             Ok(lock) => lock,
             Err(refusal) => return sink.emit(refusal),
         };
+        let _adopting = process::adopt();
         // Cutting `up` off must not cost a stack that was there before.
         let found_up = request.teardown == Teardown::IfCutOff && self.is_anything_up().await;
         let keep_up = request.teardown == Teardown::Never;
@@ -192,6 +202,7 @@ impl Harness {
                 root: self.config.root.clone(),
             },
         );
+        let guard = self.post_guard(&request, run, found_up, record.as_deref(), sink);
         let hooks = |environment: &Environment| HookSettings {
             dir: self
                 .config
@@ -241,10 +252,15 @@ impl Harness {
             Teardown::Confirmed(..) => control,
             _ => control.teardown(),
         };
-        self.end(&request, work, fresh, &hook_settings, &control, sink)
+        let taken_down = self
+            .end(&request, work, fresh, &hook_settings, &control, sink)
             .await;
+        self.end_processes(run, taken_down, &control, sink).await;
         if let (Some(signal), None) = (controller.signal(), sink.summary.interrupted) {
             sink.emit(RunEventKind::Interrupted(signal));
+        }
+        if let Some(guard) = guard {
+            guard.dismiss().await;
         }
         drop(lock);
     }
@@ -279,9 +295,8 @@ impl Harness {
     ) -> Result<Option<HarnessLock>, RunEventKind> {
         let stacks = self.stacks();
         let protected = |stack: &&&Stack| stack.protection == Protection::Protected;
-        if request.teardown == Teardown::Always
-            && let Some(stack) = stacks.iter().find(protected)
-        {
+        let may_take_down = matches!(request.teardown, Teardown::Always | Teardown::UnlessFailed);
+        if may_take_down && let Some(stack) = stacks.iter().find(protected) {
             return Err(RunEventKind::Refused {
                 reason: format!(
                     "{} is protected, so it could be booted and never taken down: \
@@ -321,6 +336,32 @@ impl Harness {
         }
     }
 
+    /// What the run has left on this machine. Where the harness stays, so does what its hooks have
+    /// left for it.
+    async fn end_processes(
+        &self,
+        run: &RunId,
+        taken_down: bool,
+        control: &Control,
+        sink: &mut Sink,
+    ) {
+        let mut sweep = Sweep {
+            variables: vec![(RunId::VARIABLE, Some(run.to_string()))],
+            adopted: Adopted::All,
+            grace: self.config.replays.grace,
+        };
+        if !taken_down {
+            sweep.variables.push((ReplayName::VARIABLE, None));
+            sweep.adopted = Adopted::Suspects;
+        }
+        for survivor in process::sweep(&sweep, control).await {
+            sink.emit(RunEventKind::Note(format!(
+                "the run left a process behind, which was ended: {survivor}"
+            )));
+        }
+    }
+
+    /// Says whether the harness has been taken down.
     async fn end(
         &self,
         request: &Request,
@@ -329,7 +370,7 @@ impl Harness {
         hooks: &HookSettings,
         control: &Control,
         sink: &mut Sink,
-    ) {
+    ) -> bool {
         let asker = Asker {
             run: sink.summary.run.clone(),
             ..Asker::by_hand(Timestamp::now(), request.any_age)
@@ -338,15 +379,26 @@ impl Harness {
             Teardown::Confirmed(confirmed, consent) => {
                 self.take_down(confirmed, *consent, &asker, hooks, control, sink)
                     .await;
+                // Perhaps one stack of several.
+                false
             }
-            Teardown::Never => self.say_how_to_take_down(request, sink),
+            Teardown::Never => {
+                self.say_how_to_take_down(request, sink);
+                false
+            }
+            Teardown::UnlessFailed if Exit::of(&sink.summary) != Exit::Ok => {
+                self.say_how_to_take_down(request, sink);
+                false
+            }
             Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
+                false
             }
-            Teardown::IfCutOff | Teardown::Always => {
+            Teardown::IfCutOff | Teardown::UnlessFailed | Teardown::Always => {
                 self.take_all_down(&asker, hooks, control, sink).await;
+                true
             }
         }
     }

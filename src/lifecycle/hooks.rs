@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::domain::hook::{Hook, Progress, Step};
 use crate::domain::run::{Ending, Output, RunEventKind, Seconds, StepOutcome};
-use crate::process::{CaptureLimits, Control, ProcessEvent, Spec, supervise};
+use crate::process::{CaptureLimits, Control, Escaped, ProcessEvent, Spec, supervise};
 
 /// What holds for every hook of a harness.
 #[derive(Clone, Debug)]
@@ -56,6 +56,7 @@ pub async fn run_hook(
         slow: None,
         grace: settings.grace,
         settle: settings.settle,
+        escaped: Escaped::Keep,
         capture: CaptureLimits::default(),
         output_file,
     };
@@ -78,6 +79,9 @@ pub async fn run_hook(
             "{} left processes behind, which were ended: what a hook starts belongs into the stack",
             step.word()
         )));
+        for survivor in &finished.survivors {
+            emit(RunEventKind::Note(survivor.to_string()));
+        }
     }
     if finished.output.not_on_disk > 0 {
         emit(RunEventKind::Note(format!(

@@ -330,6 +330,7 @@ mod tests {
 
     #[test]
     fn a_child_that_starts_during_a_pause_is_paused_too() {
+        use super::super::subreaper::{self, Role};
         use std::os::unix::process::CommandExt;
         let mut child = None;
         let wait_for = |child: &std::process::Child, stopped: bool| {
@@ -341,16 +342,16 @@ mod tests {
         let controller = Controller::default();
         let control = controller.control(Phase::Work);
         controller.pause(|| {
-            let sleeper = std::process::Command::new("sleep")
-                .arg("600")
-                .process_group(0)
-                .spawn()
-                .unwrap();
+            let mut command = std::process::Command::new("sleep");
+            command.arg("600").process_group(0);
+            let id = |child: &std::process::Child| Some(child.id());
+            let (sleeper, own) =
+                subreaper::start(Role::Supervised, || command.spawn(), id).unwrap();
             let registered = control.register(Group::led_by(sleeper.id()).unwrap());
             wait_for(&sleeper, true);
-            child = Some((sleeper, registered));
+            child = Some((sleeper, registered, own));
         });
-        let (mut sleeper, _registered) = child.unwrap();
+        let (mut sleeper, _registered, _own) = child.unwrap();
         wait_for(&sleeper, false);
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();

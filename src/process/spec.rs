@@ -23,9 +23,20 @@ pub struct Spec {
     /// After the leader's end, how long its own children may take to close its output before
     /// they count as left behind. `tee` in a process substitution needs a moment.
     pub settle: Duration,
+    /// What becomes of processes that left its group.
+    pub escaped: Escaped,
     pub capture: CaptureLimits,
     /// Where the complete output goes.
     pub output_file: Option<PathBuf>,
+}
+
+/// What becomes of processes that left a child's group and outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Escaped {
+    /// They are ended with the group.
+    End,
+    /// They go on until [`super::sweep`]: what is booted has to outlive what boots it.
+    Keep,
 }
 
 /// The child never ran.

@@ -14,8 +14,10 @@ use super::capture::Capture;
 use super::control::{Changes, Control, Registered, Stopwatch, Urgency};
 use super::group::Group;
 use super::lines::Lines;
+use super::remains::{AFTER_KILL, FIRST_LOOK, LAST_LOOK, Remains};
 use super::spec::{SpawnError, Spec};
-use crate::domain::run::{Ending, Output, Signal};
+use super::subreaper::{self, Own, Role};
+use crate::domain::run::{Ending, Output, Signal, Survivor};
 
 /// What happens while a child runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +38,10 @@ pub struct Finished {
     pub timed_out: bool,
     /// It was stopped because somebody asked for it.
     pub stopped: bool,
-    /// It ended and left processes of its group behind, which were then ended.
+    /// It ended and left processes behind, which were then ended.
     pub left_processes: bool,
+    /// Those by name, as far as that can be told.
+    pub survivors: Vec<Survivor>,
     /// Without the time that it was paused.
     pub took: Duration,
     pub slow: bool,
@@ -59,13 +63,6 @@ enum Stage {
     Killed,
 }
 
-/// How long a killed group may take to vanish before we stop waiting for it. Only a process in
-/// an uninterruptible system call, or one that nobody reaps, takes longer.
-const AFTER_KILL: Duration = Duration::from_secs(2);
-/// Between two looks at whether a group is gone: each reads all of `/proc`.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const LAST_LOOK: Duration = Duration::from_millis(100);
-
 /// Starts a child and sees it through. Its output is read always and handed to `on_event`, which
 /// must not block.
 ///
@@ -85,7 +82,9 @@ pub async fn supervise(
             source,
         }
     })?;
-    let (child, output) = spawn(spec)?;
+    let _adopting = subreaper::adopt();
+    let mark = subreaper::new_mark();
+    let (child, output, own) = spawn(spec, &mark)?;
     let group = child.id().and_then(Group::led_by);
     let supervisor = Supervisor {
         spec,
@@ -94,7 +93,9 @@ pub async fn supervise(
             group,
             gone: false,
             _registered: control.register(group),
+            _own: own,
         }),
+        mark,
         capture,
         lines: Lines::default(),
         on_event,
@@ -107,7 +108,7 @@ pub async fn supervise(
     supervisor.run(child, output).await
 }
 
-fn spawn(spec: &Spec) -> Result<(Child, pipe::Receiver), SpawnError> {
+fn spawn(spec: &Spec, mark: &str) -> Result<(Child, pipe::Receiver, Option<Own>), SpawnError> {
     // One pipe for both outputs: the order in which a script wrote them is worth more than
     // knowing which was which.
     let (reader, writer) = std::io::pipe().map_err(SpawnError::Pipe)?;
@@ -120,22 +121,25 @@ fn spawn(spec: &Spec) -> Result<(Child, pipe::Receiver), SpawnError> {
         // An inherited one may name the same directory by a symbolic link; shells and compose
         // then believe it, and label by it what we look for by the real path.
         .env("PWD", &spec.dir)
+        .env(subreaper::MARK, mark)
         .stdin(Stdio::null())
         .stdout(writer)
         .stderr(errors)
         .process_group(0);
-    let child = command.spawn().map_err(|source| SpawnError::Spawn {
+    let started = subreaper::start(Role::Supervised, || command.spawn(), Child::id);
+    let (child, own) = started.map_err(|source| SpawnError::Spawn {
         program: spec.program.clone(),
         source,
     })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(SpawnError::Pipe)?;
-    Ok((child, output))
+    Ok((child, output, own))
 }
 
 struct Supervisor<'a, F> {
     spec: &'a Spec,
     control: &'a Control,
     guard: Option<GroupGuard>,
+    mark: String,
     capture: Capture,
     lines: Lines,
     on_event: F,
@@ -152,6 +156,7 @@ struct GroupGuard {
     /// Once the group is gone its number may be somebody else's.
     gone: bool,
     _registered: Registered,
+    _own: Option<Own>,
 }
 
 impl Drop for GroupGuard {
@@ -192,8 +197,8 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
         };
         let took = self.clock.elapsed();
-        let left_processes = self
-            .clear_group(&mut output, &mut buffer, open, &mut changes)
+        let left = self
+            .clear(&mut output, &mut buffer, open, &mut changes)
             .await;
         if let Some(line) = std::mem::take(&mut self.lines).finish() {
             (self.on_event)(ProcessEvent::Line(line));
@@ -206,7 +211,8 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             ending: ending(status),
             timed_out: self.timed_out,
             stopped: self.stopped,
-            left_processes,
+            left_processes: left.is_some(),
+            survivors: left.unwrap_or_default(),
             took,
             slow: self.slow,
             output: self.capture.finish(),
@@ -220,18 +226,17 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             .push(bytes, |line| on_event(ProcessEvent::Line(line)));
     }
 
-    /// After the leader is reaped: reads what is still in the pipe, gives the rest of the group a
-    /// moment to end by itself, and ends it otherwise. Says whether it had to.
-    async fn clear_group(
+    /// After the leader is reaped: reads what is still in the pipe, gives what it left a moment to
+    /// end by itself, and ends it otherwise. Says what it had to end.
+    async fn clear(
         &mut self,
         output: &mut pipe::Receiver,
         buffer: &mut [u8],
         mut open: bool,
         changes: &mut Changes,
-    ) -> bool {
-        let Some(group) = self.guard.as_ref().map(|guard| guard.group) else {
-            return false;
-        };
+    ) -> Option<Vec<Survivor>> {
+        let group = self.guard.as_ref().map(|guard| guard.group)?;
+        let mut remains = Remains::new(group, self.mark.clone(), self.spec.escaped);
         let mut settling = self.stage == Stage::Running;
         let mut until = self.clock.elapsed();
         if settling {
@@ -241,11 +246,11 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             Stage::Killed => Signal::Kill,
             _ => Signal::Terminate,
         });
-        let mut left = false;
+        let mut left = None;
         let mut pause = FIRST_LOOK;
         loop {
             // Before the pipe is read: whoever is gone now has written all that it will.
-            let alive = group.is_alive();
+            let alive = remains.look();
             self.drain(output, buffer);
             if !alive {
                 if let Some(guard) = &mut self.guard {
@@ -268,9 +273,12 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                 let Some(signal) = next else {
                     return left;
                 };
-                left |= settling && urgency == Urgency::GoOn;
+                if settling && urgency == Urgency::GoOn {
+                    left = Some(remains.named());
+                }
                 settling = false;
-                self.send(signal);
+                remains.send(signal);
+                (self.on_event)(ProcessEvent::Stopping(signal));
                 (next, until) = match signal {
                     Signal::Kill => (None, now + AFTER_KILL),
                     _ => (
@@ -280,7 +288,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                 };
                 pause = FIRST_LOOK;
             }
-            // Nothing tells when the last member of a group has gone.
+            // Nothing tells when the last of them has gone.
             let wake = Instant::now() + pause.min(until.saturating_sub(now));
             self.read_until(wake, output, buffer, &mut open, changes)
                 .await;

@@ -55,6 +55,7 @@ pub(super) fn ended(name: &str, verdict: Verdict, seconds: u64) -> RunEventKind 
         output: Output::default(),
         slow: false,
         leaky: false,
+        survivors: Vec::new(),
         retried: false,
         flaky: crate::domain::run::Flaky::No,
     })

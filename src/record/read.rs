@@ -204,6 +204,7 @@ impl Recording {
                 },
                 slow: false,
                 leaky: false,
+                survivors: Vec::new(),
                 retried: false,
                 flaky: Flaky::No,
                 replay,

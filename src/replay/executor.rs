@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::preflight::obstacle;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{Ending, Flaky, Output, ReplayResult, RunEventKind, Verdict};
-use crate::process::{CaptureLimits, Control, Finished, ProcessEvent, Spec, supervise};
+use crate::process::{CaptureLimits, Control, Escaped, Finished, ProcessEvent, Spec, supervise};
 
 /// What holds for every replay of a run.
 #[derive(Clone, Debug)]
@@ -70,6 +70,7 @@ pub(super) async fn execute(
         leaky: false,
         retried: false,
         flaky: Flaky::No,
+        survivors: Vec::new(),
     };
     match attempt(replay, number, settings, timeout, control, emit).await {
         Ok(finished) => {
@@ -77,6 +78,7 @@ pub(super) async fn execute(
             result.took = finished.took;
             result.slow = finished.slow;
             result.leaky = finished.left_processes;
+            result.survivors = finished.survivors;
             result.output = finished.output;
         }
         Err(reason) => result.verdict = Verdict::CouldNotStart { reason },
@@ -105,7 +107,7 @@ async fn attempt(
         .iter()
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
-    env.push(("TACKROOM_REPLAY".into(), replay.name.as_str().into()));
+    env.push((ReplayName::VARIABLE.into(), replay.name.as_str().into()));
     env.push(("TACKROOM_ATTEMPT".into(), number.to_string().into()));
     let mut output_file = None;
     if let Some(record) = &settings.record {
@@ -125,6 +127,7 @@ async fn attempt(
         slow: Some(settings.slow),
         grace: settings.grace,
         settle: settings.settle,
+        escaped: Escaped::End,
         capture: CaptureLimits::default(),
         output_file,
     };
@@ -201,6 +204,7 @@ mod tests {
             timed_out: false,
             stopped: false,
             left_processes: false,
+            survivors: Vec::new(),
             took: Duration::ZERO,
             slow: false,
             output: Output {

@@ -68,6 +68,7 @@ pub(super) fn result(name: &str, verdict: Verdict, output: &[u8]) -> ReplayResul
         },
         slow: false,
         leaky: false,
+        survivors: Vec::new(),
         retried: false,
         flaky: crate::domain::run::Flaky::No,
     }

@@ -325,6 +325,9 @@ impl<R: Write, P: Write> Human<R, P> {
         writeln!(self.results, "{line}")?;
         if result.leaky {
             self.warn("it left processes behind, which were ended")?;
+            for survivor in &result.survivors {
+                self.warn(&sanitize_plain(&survivor.to_string()))?;
+            }
         }
         if result.output.not_on_disk > 0 {
             let lost = result.output.not_on_disk;

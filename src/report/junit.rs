@@ -100,7 +100,13 @@ fn replay_case(results: &Results, result: &ReplayResult) -> TestCase {
     case.set_classname("replays");
     case.set_time(result.took);
     case.set_timestamp(date(result.started));
-    let output = result.output.text();
+    let mut output = result.output.text();
+    for survivor in &result.survivors {
+        if !output.is_empty() && !output.ends_with(b"\n") {
+            output.push(b'\n');
+        }
+        output.extend_from_slice(format!("[left behind and ended: {survivor}]\n").as_bytes());
+    }
     if !output.is_empty() {
         case.set_system_out(clean(&output));
     }

@@ -231,6 +231,7 @@ pub(super) fn finished(name: &str, verdict: Verdict) -> RunEventKind {
         leaky: false,
         retried: false,
         flaky: Flaky::No,
+        survivors: Vec::new(),
     })
 }
 

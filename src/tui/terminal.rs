@@ -26,6 +26,7 @@ use super::msg::Msg;
 use super::runtime::Front;
 use super::state::State;
 use super::view::view;
+use crate::process::MARK;
 
 /// Whether the terminal is ours at this moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -304,6 +305,8 @@ impl Front for Tty {
             .arg(format!("exec env {pager} \"$1\""))
             .arg("sh")
             .arg(&file.0)
+            // What is opened from there is no replay's, whatever runs meanwhile.
+            .env(MARK, "")
             .kill_on_drop(true)
             .spawn();
         async move {

@@ -42,6 +42,7 @@ impl Stack {
             config: Arc::new(config::load(&file).unwrap()),
             engine: corner.engine(),
             store: Some(Store::at(dir.path().join("state"))),
+            guard: None,
         };
         Some(Self {
             corner,

@@ -576,6 +576,7 @@ fn context(engine: &FakeEngine, directory: &std::path::Path, scope: Scope) -> Ar
     let mut config = Config::without_file(directory);
     config.scope = scope;
     Arc::new(Context {
+        guard: None,
         config: Arc::new(config),
         engine: Arc::new(engine.clone()),
         controller: Controller::default(),
