@@ -23,7 +23,7 @@ use crate::engine::{Backoff, Engine, EngineError, ErrorKind};
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Containers asked about in each beat, over a longer time.
-const PER_BEAT: u32 = 12;
+const PER_BEAT: u32 = 7;
 
 /// The least time that a load is told of: the engine counts in hundredths of a second.
 const SPAN: Duration = Duration::from_millis(700);
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_more_there_are_the_less_often_they_are_asked_about() {
-        for (containers, most) in [(6, 6_u32), (12, 12), (36, 12), (60, 12)] {
+        for (containers, most) in [(6, 6_u32), (7, 7), (35, 7), (63, 7)] {
             let engine = FakeEngine::new();
             let ids: BTreeSet<_> = (0..containers)
                 .map(|n| engine.run(FakeContainer::new(format!("c{n}"))))
