@@ -9,20 +9,15 @@ mod common;
 
 use std::sync::Arc;
 
-use common::batches;
+use common::{batches, containers, selector};
 use divan::Bencher;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tackroom::domain::container::Container;
-use tackroom::domain::label::Condition;
 use tackroom::domain::line::SourceId;
 use tackroom::domain::link::{EngineInfo, Link};
 use tackroom::domain::scope::Scope;
-use tackroom::domain::selector::Selector;
 use tackroom::domain::stats::Sample;
-use tackroom::engine::Engine;
-use tackroom::engine::fake::{FakeContainer, FakeEngine};
 use tackroom::logs::FollowEvent;
 use tackroom::tui::layout::layout;
 use tackroom::tui::msg::Msg;
@@ -40,25 +35,6 @@ fn main() {
     divan::main();
 }
 
-fn selector() -> Selector {
-    let condition: Condition = "bench=1".parse().expect("it is a condition");
-    Selector::new(condition, [])
-}
-
-/// As the engine lists them.
-fn containers() -> Vec<Container> {
-    let engine = FakeEngine::new();
-    for number in 0..CONTAINERS {
-        let name = format!("service-{number}");
-        engine.run(FakeContainer::new(name).label("bench", "1"));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.expect("a runtime needs nothing");
-    runtime
-        .block_on(engine.list(&selector()))
-        .expect("the fake answers")
-}
-
 /// Fifty containers with statistics, and the logs of all of them, merged.
 fn busy(keys: &[&str]) -> State {
     let setup = Setup {
@@ -71,7 +47,7 @@ fn busy(keys: &[&str]) -> State {
     };
     let now = "2026-11-21T12:03:44Z".parse().expect("it is a time");
     let mut state = State::new(setup, AREA, now);
-    let containers = containers();
+    let containers = containers(CONTAINERS);
     let sample = Sample {
         cpu_percent: Some(1.24),
         memory: 38 << 20,

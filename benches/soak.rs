@@ -14,16 +14,12 @@ mod common;
 
 use std::time::Instant;
 
-use common::batches;
+use common::{batches, containers, selector};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tackroom::domain::label::Condition;
 use tackroom::domain::line::SourceId;
 use tackroom::domain::scope::Scope;
-use tackroom::domain::selector::Selector;
-use tackroom::engine::Engine;
-use tackroom::engine::fake::{FakeContainer, FakeEngine};
 use tackroom::logs::FollowEvent;
 use tackroom::tui::effect::Effect;
 use tackroom::tui::layout::layout;
@@ -36,7 +32,7 @@ const AREA: Size = Size {
     width: 200,
     height: 60,
 };
-const CONTAINERS: i64 = 10;
+const CONTAINERS: usize = 10;
 const HOURS: i64 = 8;
 const LINES_PER_SECOND: i64 = 1_000;
 /// Simulated seconds between two frames.
@@ -44,12 +40,10 @@ const STRIDE: i64 = 10;
 const BUDGET: usize = 256 << 20;
 
 fn main() {
-    let condition: Condition = "bench=1".parse().expect("it is a condition");
-    let selector = Selector::new(condition, []);
     let setup = Setup {
         name: "soak".to_owned(),
         scope: Scope {
-            families: vec![selector.clone()],
+            families: vec![selector()],
             ..Scope::default()
         },
         log_budget: BUDGET,
@@ -57,15 +51,7 @@ fn main() {
     };
     let now = "2026-11-21T12:03:44Z".parse().expect("it is a time");
     let mut state = State::new(setup, AREA, now);
-    let engine = FakeEngine::new();
-    for number in 0..CONTAINERS {
-        let name = format!("service-{number}");
-        engine.run(FakeContainer::new(name).label("bench", "1"));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.expect("a runtime needs nothing");
-    let containers = runtime.block_on(engine.list(&selector));
-    let containers = containers.expect("the fake answers");
+    let containers = containers(CONTAINERS);
     let sources: Vec<SourceId> = containers
         .iter()
         .map(|container| SourceId(container.name.as_str().into()))
@@ -84,7 +70,7 @@ fn main() {
     }
     let mut terminal =
         Terminal::new(TestBackend::new(AREA.width, AREA.height)).expect("memory does not fail");
-    let each = LINES_PER_SECOND * STRIDE / CONTAINERS;
+    let each = LINES_PER_SECOND * STRIDE / CONTAINERS as i64;
     let begun = Instant::now();
     println!("| hour | lines | held MiB | resident MiB | seconds |");
     println!("| --- | --- | --- | --- | --- |");

@@ -4,18 +4,22 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::{self, Config, ConfigError};
 use crate::docker;
 use crate::engine::{Engine, EngineError};
 use crate::harness::Harness;
 use crate::process::{Controller, GuardCommand};
-use crate::record::Store;
+use crate::record::{Opened, Store};
 
 /// What the command line may override.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Instead of looking for the file upward from the working directory.
     pub config: Option<PathBuf>,
+    /// What stands in that file, instead of what can be read in it now.
+    pub config_text: Option<String>,
     /// Instead of the configured engine.
     pub host: Option<String>,
     /// Instead of the configured bytes of log lines.
@@ -31,6 +35,8 @@ pub struct Context {
     pub controller: Controller,
     /// How to start who takes over from a run that is killed.
     pub guard: Option<GuardCommand>,
+    /// The run that is looked at instead of an engine.
+    pub recording: Option<Arc<Opened>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -72,7 +78,29 @@ impl Context {
             config: Arc::new(config),
             engine: Arc::new(engine),
             controller: Controller::default(),
+            recording: None,
         })
+    }
+
+    /// A run that has been: no engine is reached, and no configuration looked for.
+    pub fn recorded(options: &Options, opened: Arc<Opened>) -> Self {
+        let mut config = Config::without_file(&opened.recording.root);
+        config.name.clone_from(&opened.recording.name);
+        config.scope = opened.scope();
+        config.log_budget = options.log_budget.unwrap_or(config.log_budget);
+        Self {
+            config: Arc::new(config),
+            engine: Arc::new(opened.engine.clone()),
+            controller: Controller::default(),
+            guard: None,
+            recording: Some(opened),
+        }
+    }
+
+    /// What `now` means to containers and logs: the end of a recording, or the moment.
+    pub fn now(&self) -> Timestamp {
+        let recording = self.recording.as_ref();
+        recording.map_or_else(Timestamp::now, |opened| opened.ended_by_engine())
     }
 
     pub fn harness(&self) -> Harness {
@@ -85,7 +113,8 @@ impl Context {
     }
 }
 
-/// A process that finds the same configuration and the same engine.
+/// A process that goes by the same configuration, whatever becomes of its file, and finds the same
+/// engine.
 fn guard_command(config: &Config, host: Option<&str>) -> Option<GuardCommand> {
     // What runs, also where another build has taken its place.
     let own = PathBuf::from("/proc/self/exe");
@@ -102,7 +131,12 @@ fn guard_command(config: &Config, host: Option<&str>) -> Option<GuardCommand> {
     if let Some(host) = host {
         args.extend(["--host".into(), host.into()]);
     }
-    Some(GuardCommand { program, args })
+    let told = config.text.as_bytes().to_vec();
+    Some(GuardCommand {
+        program,
+        args,
+        told,
+    })
 }
 
 /// The configuration alone, for commands that need no engine.
@@ -120,7 +154,10 @@ pub fn configuration(options: &Options) -> Result<Config, BootstrapError> {
 
 fn find(options: &Options) -> Result<Config, BootstrapError> {
     if let Some(file) = &options.config {
-        return Ok(config::load(file)?);
+        return Ok(match &options.config_text {
+            Some(text) => config::read(file, text)?,
+            None => config::load(file)?,
+        });
     }
     let directory = std::env::current_dir().map_err(BootstrapError::WorkingDirectory)?;
     match config::discover(&directory) {

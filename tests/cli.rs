@@ -744,6 +744,46 @@ mod streams {
         place.tackroom(&["run", "--junit", "link.xml"]);
         assert!(place.path("link.xml").is_symlink());
         assert!(place.read("real.xml").ends_with("</testsuites>\n"));
+        let fifo = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, place.path("fifo"), fifo, mode, 0).unwrap();
+        let unread = place.tackroom(&["run", "a", "--junit", "fifo"]);
+        assert!(unread.stderr.contains("fifo"), "{}", unread.transcript());
+    }
+
+    #[test]
+    fn a_dash_is_stdout_for_every_report() {
+        let place = Place::with_replays(&[("a", "printf 'x\\xef\\xbf\\xbfy\\n'; exit 1")]);
+        let ended = place.tackroom(&["run", "--junit", "-"]).code(1);
+        assert!(ended.stdout.ends_with("</testsuites>\n") && !place.path("-").exists());
+        assert!(!ended.stdout.contains('\u{ffff}'), "XML cannot hold it");
+    }
+
+    #[test]
+    fn a_replay_can_be_named_as_a_shell_completes_it() {
+        let place = Place::with_replays(&[("a", "exit 0"), ("b", "exit 1")]);
+        let absolute = place.path("replays/a.sh");
+        for pattern in ["./replays/a.sh", absolute.to_str().unwrap()] {
+            place.tackroom(&["run", pattern]).code(0).err("replay a");
+        }
+    }
+
+    #[test]
+    fn a_leak_and_what_was_not_run_are_in_every_report() {
+        let place = Place::with_replays(&[
+            ("a", "setsid sleep 600 > /dev/null 2>&1 & exit 1"),
+            ("b", "exit 0"),
+        ]);
+        let reports = ["markdown", "tap", "github", "junit"];
+        let mut words = vec!["run".to_owned(), "--fail-fast".to_owned()];
+        words.extend(reports.map(|format| format!("--report={format}={format}")));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        place.tackroom(&words).code(1);
+        for format in reports {
+            let report = place.read(format);
+            assert!(report.contains("sleep 600"), "{report}");
+            assert!(report.contains("not run"), "{report}");
+        }
     }
 
     #[test]

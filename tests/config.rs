@@ -6,8 +6,9 @@
 )]
 
 use std::path::Path;
+use std::time::Duration;
 
-use tackroom::config::{self, ConfigError};
+use tackroom::config::{self, ConfigError, Keep};
 use tackroom::domain::scope::{Placement, Protection};
 
 /// Keeps the paths of this machine out of the snapshots.
@@ -39,6 +40,25 @@ fn stacks_are_protected_unless_they_say_otherwise() {
     assert_eq!(protection("dev-deploy"), Protection::Protected);
     let unlabelled = [("galaxy.backend".to_owned(), "1".to_owned())].into();
     assert_eq!(config.scope.place(&unlabelled), Placement::Unclaimed);
+}
+
+#[test]
+fn what_is_kept_of_runs_is_counted_in_runs_days_and_mebibytes() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join(config::FILE_NAME);
+    let keep = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let config = config::load(&file).unwrap();
+        (config.replays.keep, config.log_cap >> 20)
+    };
+    assert_eq!(keep(""), (Keep::runs(20), 64));
+    let all = "[replays]\nkeep_runs = 3\nkeep_days = 2\nkeep_mib = 5\n[logs]\nrecord_mib = 7\n";
+    let wanted = Keep {
+        runs: 3,
+        age: Some(Duration::from_secs(2 * 86_400)),
+        bytes: Some(5 << 20),
+    };
+    assert_eq!(keep(all), (wanted, 7));
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn endless() -> (Place, Running, [String; 2]) {
 
 #[test]
 fn a_signal_in_a_replay_is_followed_by_the_teardown_and_then_died_of() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let (place, running, pids) = endless();
         assert!(pids.iter().all(|pid| is_running(pid)));
         running.signal(signal);
@@ -398,4 +398,35 @@ fn what_a_replay_leaves_behind_is_told_and_ended() {
     assert_eq!(finished, [(passed, Some(true)), (passed, Some(false))]);
     let child = ended.stderr.split("child ").nth(1).expect("a process id");
     assert!(!is_running(child.split_whitespace().next().unwrap()));
+}
+
+#[test]
+fn a_log_that_cannot_be_made_holds_no_hook_up() {
+    let place = harness();
+    let runs = format!("{}/tackroom/*/runs", place.state());
+    place.script(
+        "harness/up.sh",
+        &format!("cd {runs}/*/ && rm -r harness replays; touch harness replays"),
+    );
+    place.replay("a", "echo a >> log; echo words");
+    let ended = place.tackroom(&["run"]).code(0);
+    assert_eq!(log(&place), ["seed", "a", "down"]);
+    ended.err("are not on disk");
+}
+
+/// Whoever reads the outputs of hooks is gone when the hook is.
+#[test]
+fn what_a_hook_has_started_goes_on_talking() {
+    let place = harness();
+    place.script(
+        "harness/up.sh",
+        "setsid bash -c 'n=0; while echo tick; do n=$((n + 1)); echo $n > .ticks; mv .ticks ticks; done' &\n\
+         until [ -e ticks ]; do sleep 0.01; done",
+    );
+    place.replay(
+        "a",
+        "began=$(cat harness/ticks)\n\
+         until [ $(cat harness/ticks) -gt $((began + 5)) ]; do sleep 0.01; done",
+    );
+    place.tackroom(&["run"]).code(0);
 }

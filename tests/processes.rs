@@ -11,10 +11,11 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use support::{Place, Running, wait_for};
+use support::{Place, Running, is_running, stat, state, wait_for};
 use tackroom::domain::run::{Ending, Signal};
 use tackroom::process::{
-    CaptureLimits, Controller, Escaped, Finished, Phase, ProcessEvent, SpawnError, Spec, supervise,
+    CaptureLimits, Controller, Escaped, Finished, Phase, ProcessEvent, SpawnError, Spec, own_group,
+    supervise,
 };
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ fn script(text: &str) -> Spec {
         args: vec!["-c".into(), text.into()],
         env: Vec::new(),
         dir: "/".into(),
+        stdin: None,
         timeout: None,
         slow: None,
         grace: Duration::from_secs(60),
@@ -37,8 +39,10 @@ fn script(text: &str) -> Spec {
 /// Runs a script to its end, doing `on_line` for each line that it prints.
 async fn run(spec: Spec, controller: &Controller, mut on_line: impl FnMut(&str)) -> Finished {
     supervise(&spec, &controller.control(Phase::Work), |event| {
-        if let ProcessEvent::Line(line) = event {
-            on_line(&String::from_utf8_lossy(&line));
+        if let ProcessEvent::Lines(lines) = event {
+            lines
+                .iter()
+                .for_each(|line| on_line(&String::from_utf8_lossy(line)));
         }
     })
     .await
@@ -51,17 +55,6 @@ async fn simple(text: &str) -> Finished {
 
 fn text(finished: &Finished) -> String {
     String::from_utf8(finished.output.text()).expect("text")
-}
-
-/// A process that has ended but was not reaped yet does not count: nobody here is its parent.
-fn is_running(pid: &str) -> bool {
-    !matches!(state(pid), None | Some('Z'))
-}
-
-/// The letter that the kernel has for what a process does; `None` if there is no such process.
-fn state(pid: &str) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit(") ").next()?.chars().next()
 }
 
 #[tokio::test]
@@ -130,7 +123,7 @@ async fn time_out_when_ready(text: &str, grace: Duration) -> (Finished, Vec<Sign
                 }
             }
             ProcessEvent::Stopping(signal) => signals.push(signal),
-            ProcessEvent::Line(_) => {}
+            ProcessEvent::Lines(_) | ProcessEvent::Part(_) => {}
         },
     )
     .await
@@ -156,6 +149,35 @@ async fn a_script_that_obeys_term_may_clean_up() {
     assert!(text(&finished).ends_with("cleaned\n"));
 }
 
+#[tokio::test]
+async fn what_a_script_that_was_timed_out_has_left_is_named() {
+    let leaves = "trap 'exit 5' TERM; \
+        setsid bash -c 'echo $$; touch \"$0\"; exec sleep 600 > /dev/null 2>&1' \"$0\" & \
+        while :; do sleep 0.01; done";
+    let (finished, _) = time_out_when_ready(leaves, Duration::from_secs(60)).await;
+    assert!(finished.timed_out && finished.left_processes);
+    // bash says which of its own was terminated, too.
+    let printed = text(&finished);
+    let left = Left(printed.lines().next().expect("a line").to_owned());
+    let named: Vec<String> = finished
+        .survivors
+        .iter()
+        .map(|survivor| survivor.pid.to_string())
+        .collect();
+    assert_eq!(named, [left.0.as_str()]);
+    assert!(!is_running(&left.0));
+}
+
+/// Such as a client of compose that takes its stack down.
+#[tokio::test]
+async fn what_is_still_obeying_the_end_of_its_time_is_no_leak() {
+    let obeying =
+        "bash -c 'trap \"\" TERM; touch \"$0\"; while :; do sleep 0.01; done' \"$0\" & wait";
+    let (finished, _) = time_out_when_ready(obeying, Duration::from_millis(50)).await;
+    assert!(finished.timed_out && !finished.left_processes);
+    assert_eq!(finished.survivors, []);
+}
+
 /// bash makes a background child ignore INT, so passing INT on is not enough.
 #[tokio::test]
 async fn a_cancelled_script_takes_its_background_children_along() {
@@ -173,14 +195,23 @@ async fn a_cancelled_script_takes_its_background_children_along() {
 #[tokio::test]
 async fn a_second_request_kills_what_ignores_the_first() {
     let controller = Controller::default();
-    let finished = run(
-        script("trap 'echo again' INT TERM; echo ready; while :; do sleep 0.01; done"),
-        &controller,
-        |_| controller.press(Signal::Interrupt),
-    )
-    .await;
+    let spec = script("trap '' INT TERM; echo ready; while :; do sleep 0.01; done");
+    let mut signals = Vec::new();
+    let finished = supervise(&spec, &controller.control(Phase::Work), |event| {
+        match event {
+            ProcessEvent::Lines(_) | ProcessEvent::Part(_) => {}
+            ProcessEvent::Stopping(signal) => signals.push(signal),
+            ProcessEvent::Slow => panic!("there is no such warning"),
+        }
+        if signals.len() < 2 {
+            controller.press(Signal::Interrupt);
+        }
+    })
+    .await
+    .expect("starts");
     assert!(finished.stopped);
     assert_eq!(finished.ending, Ending::Signal(9));
+    assert_eq!(signals[..2], [Signal::Interrupt, Signal::Kill]);
 }
 
 #[tokio::test]
@@ -260,14 +291,14 @@ async fn a_flood_is_whole_on_disk_and_bounded_in_memory() {
 
 /// Runs a script whose first line begins with the number of a process that then prints without an
 /// end, and gives that process the time to fill the pipe after each read: it is never found empty.
-/// If this is still going on after many lines for which `is_due` was true, the test ends it
+/// If this is still going on after many reads for which `is_due` was true, the test ends it
 /// and fails.
 async fn flood(
     spec: Spec,
     controller: &Controller,
     mut is_due: impl FnMut(&str) -> bool,
 ) -> (Finished, Vec<Signal>) {
-    const LIMIT: usize = 20_000;
+    const LIMIT: usize = 2_000;
     let mut numbers: Option<String> = None;
     let mut overdue = 0;
     let mut signals = Vec::new();
@@ -275,9 +306,13 @@ async fn flood(
         &spec,
         &controller.control(Phase::Work),
         |event| match event {
-            ProcessEvent::Line(line) => {
+            ProcessEvent::Part(_) => {}
+            ProcessEvent::Lines(lines) => {
                 let Some(numbers) = &numbers else {
-                    numbers = Some(String::from_utf8_lossy(&line).into_owned());
+                    numbers = lines
+                        .iter()
+                        .next()
+                        .map(|line| String::from_utf8_lossy(line).into_owned());
                     return;
                 };
                 overdue += usize::from(is_due(numbers));
@@ -375,8 +410,10 @@ async fn dropping_the_supervisor_kills_the_group() {
     let spec = script("sleep 600 & echo $!; wait");
     let control = controller.control(Phase::Work);
     let mut running = Box::pin(supervise(&spec, &control, move |event| {
-        if let ProcessEvent::Line(line) = event {
-            let _ = lines.send(String::from_utf8_lossy(&line).into_owned());
+        if let ProcessEvent::Lines(text) = event {
+            for line in text.iter() {
+                let _ = lines.send(String::from_utf8_lossy(line).into_owned());
+            }
         }
     }));
     let pid = tokio::select! {
@@ -475,6 +512,18 @@ fn a_daemon_that_ignores_term_is_killed() {
     assert!(!is_running(&of_file(&place).0));
 }
 
+/// What the user opens from the dashboard, and what that opens.
+#[test]
+fn what_carries_an_empty_mark_is_nobodys() {
+    let place = Place::new();
+    let escape = "env -i PATH=\"$PATH\" TACKROOM_CHILD= setsid bash -c 'echo $$ > .pid; mv .pid pid; exec sleep 600' > /dev/null 2>&1 &\n\
+         until [ -e pid ]; do sleep 0.01; done";
+    place.replay("a", escape);
+    let ended = place.tackroom(&["run"]).code(0);
+    let opened = of_file(&place);
+    assert!(is_running(&opened.0), "{}", ended.transcript());
+}
+
 #[test]
 fn what_up_has_started_lives_until_down_has_run() {
     for how in ["setsid", "env -i PATH=\"$PATH\" setsid"] {
@@ -501,6 +550,26 @@ fn what_up_has_started_lives_until_down_has_run() {
         place.tackroom(&["run", "--keep-up"]).code(0);
         assert!(is_running(&of_file(&place).0), "it belongs to the harness");
     }
+}
+
+#[test]
+fn what_up_has_started_may_go_on_writing_to_its_output() {
+    let place = Place::new();
+    place.write("tackroom.toml", "[harness]\nup = './up.sh'\n");
+    place.script(
+        "up.sh",
+        &format!(
+            "setsid bash -c 'echo $$ > .pid; mv .pid pid; until [ -e go ]; do sleep 0.01; done; \
+             echo more; echo said > said; exec sleep 600' &\n{STARTED}"
+        ),
+    );
+    place.tackroom(&["up"]).code(0);
+    let daemon = of_file(&place);
+    place.write("go", "");
+    wait_for("it has spoken or died of it", || {
+        place.path("said").exists() || !is_running(&daemon.0)
+    });
+    assert!(is_running(&daemon.0), "nobody has read what it said");
 }
 
 /// A shell that has children of its own may become the runner, and those are nobody's leak.
@@ -538,9 +607,7 @@ async fn a_child_is_not_blamed_for_what_another_has_left() {
         let left = Left(line.recv().await.expect("a line"));
         // Its parent has gone, and it is ours.
         wait_for("it is adopted", || {
-            let us = format!(" {} ", std::process::id());
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", left.0));
-            stat.is_ok_and(|stat| stat.contains(&us))
+            stat(&left.0, 1) == Some(std::process::id().to_string())
         });
         let finished = simple("exit 3").await;
         assert_eq!(finished.ending, Ending::Code(3));
@@ -595,25 +662,22 @@ fn started(place: &Place, args: &[&str]) -> Running {
     Running::start(&mut place.command(args))
 }
 
-fn guard_of(running: &Running) -> String {
-    let runner = running.pid().as_raw_nonzero();
-    let tasks = std::fs::read_dir(format!("/proc/{runner}/task")).expect("it runs");
-    let children: String = tasks
-        .map(|task| {
-            let list = task.expect("a thread").path().join("children");
-            std::fs::read_to_string(list).unwrap_or_default()
-        })
-        .collect();
-    let mut children = children.split_whitespace();
-    let is_guard = |pid: &&str| {
-        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
-        line.is_ok_and(|line| line.split('\0').nth(1) == Some("guard"))
-    };
-    children.find(is_guard).expect("a guard").to_owned()
-}
-
 fn has(place: &Place, file: &str, text: &str) -> bool {
     std::fs::read_to_string(place.path(file)).is_ok_and(|read| read.contains(text))
+}
+
+/// The event log of a run.
+fn recorded(place: &Place, run: &str) -> Vec<serde_json::Value> {
+    let environment = place.environment().into_iter();
+    let mut state = environment.filter(|(name, _)| *name == "XDG_STATE_HOME");
+    let state = state.next().expect("it is set").1;
+    let pattern = format!("{state}/tackroom/*/runs/{run}/events.jsonl");
+    let mut found = glob::glob(&pattern).expect("a pattern").flatten();
+    let text = std::fs::read_to_string(found.next().expect("a log")).expect("it can be read");
+    let lines = text.lines().map(serde_json::from_str);
+    lines
+        .collect::<Result<_, _>>()
+        .expect("whole lines of JSON")
 }
 
 /// The runner is killed while this says what it is; then its guard ends what is left of it.
@@ -622,7 +686,7 @@ fn is_taken_over(place: &Place) {
     let mut running = started(place, &["run", "--json"]);
     let step = Left(running.value("pid"));
     let escaped = of_file(place);
-    let guard = guard_of(&running);
+    let guard = running.guard();
     running.signal(rustix::process::Signal::KILL);
     // Whoever reads the outputs of a run is not held up by what comes after it.
     let ended = running.end().died_of(rustix::process::Signal::KILL);
@@ -636,6 +700,19 @@ fn is_taken_over(place: &Place) {
     place.write("go", "");
     wait_for("the guard has gone", || !is_running(&guard));
     assert!(has(place, "log", "went"));
+    // What the guard did is with what the run did, and the run stays one that broke off.
+    let events = recorded(place, &run);
+    let of = |name: &str| {
+        let steps = events.iter().filter(|event| event["event"] == name);
+        steps.filter(|event| event["step"] == "down").count()
+    };
+    assert_eq!((of("step_started"), of("step_finished")), (1, 1));
+    let report = place.tackroom(&["report", &run]).code(0);
+    assert!(
+        report.stdout.contains("the run broke off"),
+        "{}",
+        report.transcript()
+    );
     place.script("up.sh", "");
     place.replay("a", "exit 0");
     place.tackroom(&["run"]).code(0);
@@ -656,6 +733,42 @@ fn a_runner_that_is_killed_while_it_boots_leaves_nothing() {
     is_taken_over(&place);
 }
 
+/// While it was killed nobody knew of it: its parent had gone, and its environment was cleared.
+#[test]
+fn a_daemon_without_an_environment_does_not_outlive_a_killed_runner() {
+    let place = Place::with_replays(&[(
+        "a",
+        &format!(
+            "env -i PATH=\"$PATH\" setsid bash -c '({STAYS}) > /dev/null 2>&1 &'\n{STARTED}\n\
+             echo \"pid $$\"; while :; do sleep 0.01; done"
+        ),
+    )]);
+    let mut running = started(&place, &["run"]);
+    let step = Left(running.value("pid"));
+    let (daemon, guard) = (of_file(&place), running.guard());
+    wait_for("it is adopted", || {
+        stat(&daemon.0, 1) == Some(running.pid().as_raw_nonzero().to_string())
+    });
+    running.signal(rustix::process::Signal::KILL);
+    wait_for("the guard has gone", || !is_running(&guard));
+    assert!(!is_running(&step.0) && !is_running(&daemon.0));
+}
+
+#[test]
+fn a_guard_goes_by_what_stood_in_the_configuration_when_its_run_began() {
+    let place = guarded();
+    place.replay("a", ENDLESS);
+    place.write("go", "");
+    let mut running = started(&place, &["run"]);
+    let step = Left(running.value("pid"));
+    let (escaped, guard) = (of_file(&place), running.guard());
+    place.write("tackroom.toml", "[harness]\nup = './ot");
+    running.signal(rustix::process::Signal::KILL);
+    wait_for("the guard has gone", || !is_running(&guard));
+    assert!(!is_running(&step.0) && !is_running(&escaped.0));
+    assert!(has(&place, "log", "went"), "it was taken down");
+}
+
 #[test]
 fn a_harness_that_is_to_stay_up_outlives_its_runner_without_its_processes() {
     for keep_up in ["--keep-up", "--keep-up=failed", "--no-up"] {
@@ -663,7 +776,7 @@ fn a_harness_that_is_to_stay_up_outlives_its_runner_without_its_processes() {
         place.replay("a", ENDLESS);
         let mut running = started(&place, &["run", keep_up]);
         let step = Left(running.value("pid"));
-        let (escaped, guard) = (of_file(&place), guard_of(&running));
+        let (escaped, guard) = (of_file(&place), running.guard());
         running.signal(rustix::process::Signal::KILL);
         wait_for("the guard has gone", || !is_running(&guard));
         assert!(!is_running(&step.0) && !is_running(&escaped.0));
@@ -681,9 +794,14 @@ fn a_guard_is_out_of_reach_and_goes_with_its_run() {
     );
     let mut running = started(&place, &["run"]);
     running.value("pid");
-    let guard = guard_of(&running);
-    wait_for("it has a session of its own", || {
-        rustix::process::getsid(Some(pid(&guard))).is_ok_and(|session| session == pid(&guard))
+    let guard = running.guard();
+    // Where a group has no number here, none can be joined to leave its own for a session.
+    let apart = match own_group() {
+        Some(_) => 3,
+        None => 2,
+    };
+    wait_for("it is in a session of its own", || {
+        stat(&guard, apart).as_ref() == Some(&guard)
     });
     for signal in [
         rustix::process::Signal::INT,

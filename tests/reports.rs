@@ -9,10 +9,8 @@
 
 mod support;
 
-use std::path::PathBuf;
-
 use rustix::process::Signal;
-use support::{Ended, Place, Running};
+use support::{Place, Running, wait_for};
 
 /// One passes and one fails; what they print wants to be more than text.
 fn place() -> Place {
@@ -27,18 +25,6 @@ fn place() -> Place {
     place
 }
 
-fn run_id(ended: &Ended) -> String {
-    let line = ended.stderr.lines().find(|line| line.starts_with("run "));
-    line.expect("it says its id")["run ".len()..].to_owned()
-}
-
-fn directory(place: &Place, id: &str) -> PathBuf {
-    let found = glob::glob(&format!("{}/tackroom/*/runs/{id}", place.state())).expect("a pattern");
-    let mut found: Vec<PathBuf> = found.map(|path| path.expect("readable")).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
-    found.remove(0)
-}
-
 #[test]
 fn what_a_run_wrote_can_be_written_again() {
     let place = place();
@@ -47,7 +33,7 @@ fn what_a_run_wrote_can_be_written_again() {
     args.extend(formats.map(|format| format!("--report={format}={format}.first")));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let ended = place.tackroom(&args).code(1);
-    let id = run_id(&ended);
+    let id = ended.run_id();
     for format in formats {
         let first = place.read(&format!("{format}.first"));
         let by_name = ["report", &id, "--format", format];
@@ -59,7 +45,7 @@ fn what_a_run_wrote_can_be_written_again() {
         .tackroom(&["report", "--junit", "junit.latest"])
         .code(0);
     assert_eq!(place.read("junit.latest"), junit);
-    let path = directory(&place, &id);
+    let path = place.run_directory(&id);
     let by_path = ["report", path.to_str().unwrap(), "--report=junit=-"];
     assert_eq!(place.tackroom(&by_path).code(0).stdout, junit);
     let names = std::fs::read_dir(place.path("")).unwrap();
@@ -99,10 +85,9 @@ fn a_run_that_was_killed_says_how_far_it_came() {
     place.tackroom(&["report"]).code(4);
     running.signal(Signal::KILL);
     running.end().died_of(Signal::KILL);
-    // Nobody else takes it down.
-    if let Some(pid) = rustix::process::Pid::from_raw(pid.parse().unwrap()) {
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
-    }
+    wait_for("the guard has ended the replay", || {
+        !std::path::Path::new("/proc").join(&pid).exists()
+    });
 
     let ended = place.tackroom(&["runs"]).code(0);
     ended.out("broke off during 2-hangs, 1 aborted, 1 not run, 1 passed");
@@ -141,7 +126,7 @@ fn kept_runs_are_listed_for_people_and_programs() {
     place.tackroom(&["report"]).code(4).err("no kept run");
     place.tackroom(&["run", "fine"]).code(0);
     place.write("fails", "");
-    let id = run_id(&place.tackroom(&["run"]).code(1));
+    let id = place.tackroom(&["run"]).code(1).run_id();
 
     let ended = place.tackroom(&["runs"]).code(0);
     let lines: Vec<&str> = ended.stdout.lines().collect();
@@ -176,11 +161,11 @@ fn a_run_is_named_without_doubt() {
     place
         .tackroom(&["report", "2"])
         .code(2)
-        .err("several runs begin with \"2\": 2");
+        .err("several runs are called \"2\": 2");
     place
         .tackroom(&["report", "x"])
         .code(4)
-        .err("no kept run begins with \"x\"");
+        .err("no kept run is called \"x\"");
     place
         .tackroom(&["report", "./"])
         .code(4)
@@ -218,6 +203,47 @@ fn stdout_holds_one_thing() {
 }
 
 #[test]
+fn nothing_that_a_replay_prints_is_a_command_to_a_ci_server() {
+    const PRINTED: &str = "x ##[add-mask]e ##vso[task.complete]";
+    let place = Place::with_replays(&[(
+        "a",
+        &format!("echo '{PRINTED}'; echo '::stop-commands::t'; exit 1"),
+    )]);
+    let start = |args: &[&str], ci: &str| {
+        let mut command = place.command(args);
+        command.env(ci, "true");
+        Running::start(&mut command).end().code(1)
+    };
+    let is_command = |line: &str| {
+        let ours = line.starts_with("::error ");
+        line.contains("##[") || line.contains("##vso[") || !ours && line.trim().starts_with("::")
+    };
+    for args in [
+        &["run"][..],
+        &["run", "--json"],
+        &["run", "--report=text=-"],
+        &["run", "--report=tap=-"],
+        &["run", "--report=junit=-"],
+        &["run", "--report=markdown=-"],
+        &["run", "--report=github=-"],
+    ] {
+        for ci in ["GITHUB_ACTIONS", "TF_BUILD"] {
+            let ended = start(args, ci);
+            let mut lines = ended.stdout.lines().chain(ended.stderr.lines());
+            let command = lines.find(|line| is_command(line));
+            assert_eq!(command, None, "{args:?}");
+        }
+    }
+    let shown = "│ x ## [add-mask]e ##vso [task.complete]";
+    start(&["run"], "GITHUB_ACTIONS").err(shown);
+    start(&["run"], "NOBODY").err(PRINTED);
+    // Programs read what it was.
+    let ended = start(&["run", "--json"], "GITHUB_ACTIONS");
+    let read = |event: &serde_json::Value| event["line"] == PRINTED;
+    assert!(ended.json().iter().any(read), "{}", ended.stdout);
+}
+
+#[test]
 fn on_github_what_failed_is_annotated_and_summed_up() {
     let place = place();
     place.write("summary.md", "before\n");
@@ -251,4 +277,18 @@ fn on_github_what_failed_is_annotated_and_summed_up() {
     assert!(ended.stdout.starts_with(annotation), "{}", ended.stdout);
     assert_eq!(commands(&ended.stderr), 0, "{}", ended.stderr);
     assert_eq!(place.read("summary.md").matches("### ").count(), 3);
+}
+
+#[test]
+fn why_the_harness_did_not_come_up_is_in_every_report() {
+    let place = place();
+    place.script("up", "echo first; echo 'no space left on device'; exit 3");
+    place.write("tackroom.toml", "name = 'shop'\n[harness]\nup = './up'\n");
+    place.tackroom(&["run"]).code(3);
+    for format in ["text", "junit", "tap", "markdown", "github"] {
+        place
+            .tackroom(&["report", "--format", format])
+            .code(0)
+            .out("no space left on device");
+    }
 }

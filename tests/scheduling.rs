@@ -231,6 +231,7 @@ mod repetition {
         place
             .tackroom(&strict)
             .code(1)
+            .out("1 passed, 1 failed, 1 flaky")
             .out("── a ── passed ── attempt 2 ── flaky, which fails this run \n   │ attempt 1\n");
         place.write("tackroom.toml", "[replays]\nretries = 1\n");
         place.tackroom(&["run"]).code(0);
@@ -254,6 +255,34 @@ mod repetition {
             assert_eq!(std::fs::read_to_string(kept.join("kept")).unwrap(), text);
         }
         assert_eq!(summary(&ended)["failed"], 1);
+    }
+
+    #[test]
+    fn a_skip_after_a_failed_attempt_takes_nothing_back() {
+        let place = Place::with_replays(&[(
+            "a",
+            "echo no GPU\n[ \"$TACKROOM_ATTEMPT\" = 1 ] && exit 1; exit 77",
+        )]);
+        let run = ["run", "--retries", "1", "--report", "tap=out.tap"];
+        let words = "failed: skipped after attempt 1 (failed: exit 1): no GPU";
+        place.tackroom(&run).code(1).out(words).out("1 failed");
+        let tap = place.read("out.tap");
+        assert!(tap.contains("not ok 1 - a\n"), "{tap}");
+        place
+            .tackroom(&["run", "--last-failed", "--list"])
+            .code(0)
+            .out("a");
+    }
+
+    #[test]
+    fn what_a_run_failed_by_is_left_to_do() {
+        let place = Place::with_replays(&[("a", FLAKY)]);
+        let left = || place.tackroom(&["run", "--last-failed", "--list"]).code(0);
+        place.tackroom(&["run", "--retries", "1"]).code(0);
+        left().err("nothing to do");
+        let strict = ["run", "--retries", "1", "--fail-on-flaky"];
+        place.tackroom(&strict).code(1);
+        assert_eq!(left().stdout.trim(), "a");
     }
 
     #[test]
@@ -285,6 +314,33 @@ mod repetition {
     }
 
     #[test]
+    fn of_repetitions_that_passed_the_last_one_is_kept() {
+        let script = "echo \"$TACKROOM_ATTEMPT\"\n\
+                      ln -s \"$PWD/mine\" \"$TACKROOM_ARTIFACTS/link\"\n\
+                      [ \"$TACKROOM_ATTEMPT\" != 3 ]";
+        let place = Place::with_replays(&[("a", script)]);
+        place.write("mine/file", "");
+        let ended = place.tackroom(&["run", "--repeat", "6", "--json"]).code(1);
+        let of = |field| fields(&ended, "replay_finished", field);
+        let outputs = of("output");
+        let kept: Vec<usize> = (1..)
+            .zip(&outputs)
+            .filter(|(_, output)| std::path::Path::new(output).exists())
+            .map(|(number, _)| number)
+            .collect();
+        assert_eq!(kept, [3, 6]);
+        let first = std::path::Path::new(&outputs[0]).parent().unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(first)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["attempt-3", "attempt-6"]);
+        assert!(first.join("attempt-3/artifacts/link").is_symlink());
+        assert!(place.path("mine/file").exists());
+    }
+
+    #[test]
     fn until_fail_ends_with_the_first_failure() {
         let third = "[ \"$TACKROOM_ATTEMPT\" -lt 3 ]";
         let place = Place::with_replays(&[("a", ""), ("b", third), ("c", "")]);
@@ -303,6 +359,24 @@ mod repetition {
             .len(),
             6
         );
+    }
+
+    #[test]
+    fn until_fail_heals_no_failure_unless_it_is_told_to() {
+        let place = Place::with_replays(&[("a", FLAKY)]);
+        place.write("tackroom.toml", "[replays]\nretries = 1\n");
+        let ended = place.tackroom(&["run", "--until-fail", "--json"]).code(1);
+        assert_eq!(trace(&ended), "+a -a");
+        let told = [
+            "run",
+            "--until-fail",
+            "--retries",
+            "1",
+            "--repeat",
+            "1",
+            "--json",
+        ];
+        assert_eq!(trace(&place.tackroom(&told).code(0)), "+a -a +a -a");
     }
 
     #[test]
@@ -328,6 +402,88 @@ mod repetition {
         place
             .tackroom(&["run", "--max-fail", "2", "--fail-fast"])
             .code(2);
+    }
+}
+
+mod history {
+    use super::*;
+
+    const ALL: [&str; 4] = ["run", "--json", "--order", "found"];
+
+    /// Four that pass, quickly but for `c`, unless a file of the name says otherwise.
+    fn place() -> Place {
+        let script = "[ -e fail-$TACKROOM_REPLAY ] && exit 1\nexit 0";
+        let slowly = format!("sleep 0.3\n{script}");
+        Place::with_replays(&[("a", script), ("b", script), ("c", &slowly), ("d", script)])
+    }
+
+    #[test]
+    fn what_failed_was_not_reached_or_is_new_is_run_again() {
+        let place = place();
+        place.write("fail-b", "");
+        let ended = place.tackroom(&["run", "--json", "--fail-fast"]).code(1);
+        assert_eq!(trace(&ended), "+a -a +b -b");
+        place.replay("e", "");
+        // What was not selected says nothing of what it is not about.
+        place.tackroom(&["run", "a"]).code(0);
+        let again = ["run", "--json", "--last-failed"];
+        let ended = place.tackroom(&again).code(1);
+        assert_eq!(trace(&ended), "+b -b +c -c +d -d +e -e");
+        std::fs::remove_file(place.path("fail-b")).expect("it was there");
+        let ended = place.tackroom(&again).code(0);
+        assert_eq!(trace(&ended), "+b -b");
+        place
+            .tackroom(&["run", "--last-failed"])
+            .code(0)
+            .err("nothing to do: all 5 replays passed when they last ran");
+        let ended = place.tackroom(&["run", "--last-failed", "a"]).code(0);
+        ended.err("nothing to do: the replay passed when it last ran");
+        place
+            .tackroom(&["list", "--last-failed"])
+            .code(0)
+            .err("nothing to do");
+    }
+
+    #[test]
+    fn what_failed_and_what_is_slow_come_first() {
+        let place = place();
+        let listed = |order: &str| {
+            let ended = place.tackroom(&["list", "--order", order]).code(0);
+            ended.stdout.replace('\n', " ")
+        };
+        assert_eq!(listed("failed-first"), "a b c d ");
+        place.write("fail-d", "");
+        place.tackroom(&ALL).code(1);
+        place.replay("e", "");
+        // Nobody has timed `d`, which never passed, nor `e`.
+        assert!(listed("failed-first").starts_with("d e c "));
+        assert!(listed("slow-first").starts_with("d e c "));
+        std::fs::remove_file(place.path("fail-d")).expect("it was there");
+        let ended = place.tackroom(&["run", "--json", "--order", "failed-first"]);
+        assert!(trace(&ended.code(0)).starts_with("+d -d +e -e +c -c "));
+        assert!(listed("slow-first").starts_with("c "));
+    }
+
+    /// The limit is a second at least, so a replay that hangs is what shows it.
+    #[test]
+    fn a_time_out_is_a_multiple_of_what_it_took() {
+        let place = Place::with_replays(&[("a", "[ ! -e hang ] || exec sleep 600"), ("b", "")]);
+        place.write(
+            "tackroom.toml",
+            "[replays]\ntimeout = '10m'\ntimeout_factor = 2\n",
+        );
+        let timeouts = |ended: &Ended| fields(ended, "replay_started", "timeout");
+        let first = place.tackroom(&["run", "--json"]).code(0);
+        assert_eq!(timeouts(&first), ["600.0", "600.0"]);
+        place.replay("new", "");
+        place.write("hang", "");
+        let ended = place.tackroom(&["run", "--json"]).code(1);
+        assert_eq!(timeouts(&ended), ["1.0", "1.0", "600.0"]);
+        let verdicts = fields(&ended, "replay_finished", "verdict");
+        assert_eq!(verdicts, ["timed out", "passed", "passed"]);
+        // It never passed in the time that it took now.
+        let third = place.tackroom(&["run", "--json", "b"]).code(0);
+        assert_eq!(timeouts(&third), ["1.0"]);
     }
 }
 
@@ -414,16 +570,22 @@ mod beside_others {
     fn what_fails_first_lets_the_others_end() {
         let place = Place::with_replays(&[
             ("a", "# @parallel\n# @timeout 20s\nread -r < there; exit 1"),
-            ("b", "# @parallel\n# @timeout 20s\necho > there; exit 0"),
+            (
+                "b",
+                "# @parallel\n# @timeout 20s\necho > there; read -r < seen; exit 0",
+            ),
             ("c", "# @parallel"),
         ]);
         fifo(&place, "there");
-        let ended = place
-            .tackroom(&["run", "-j2", "--fail-fast", "--json"])
-            .code(1);
+        fifo(&place, "seen");
+        let mut running =
+            Running::start(&mut place.command(&["run", "-j2", "--fail-fast", "--json"]));
+        running.until("failed: exit 1");
+        place.write("seen", "\n");
+        let ended = running.end().code(1);
+        assert_eq!(fields(&ended, "replay_finished", "replay"), ["a", "b"]);
         let verdicts = fields(&ended, "replay_finished", "verdict");
-        for wanted in ["failed", "passed"] {
-            assert!(verdicts.contains(&wanted.to_owned()), "{verdicts:?}");
-        }
+        assert_eq!(verdicts, ["failed", "passed"]);
+        assert_eq!(summary(&ended)["not_run"], serde_json::json!(["c"]));
     }
 }

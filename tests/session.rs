@@ -9,6 +9,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tackroom::config;
@@ -385,10 +386,8 @@ async fn what_somebody_else_holds_is_left_behind_by_name() {
     assert!(!world.there("held-network").await && world.there("theirs").await);
 }
 
-/// Compose writes nothing on a network that tells one checkout's from another's: what makes it ours
-/// is the container of ours that uses it, and that has gone when the check looks.
-#[tokio::test]
-async fn a_compose_projects_network_that_somebody_else_holds_is_left_behind() {
+/// A stack that is a compose project, and a container of it that does not run yet.
+fn shop() -> (World, FakeContainer) {
     let text = "[[stack]]\nname = 's'\ncompose = 'tackroom.toml'\nproject = 'shop'\n\
                 teardown = true\n[harness]\nstack = 's'\n";
     let world = World::of(text);
@@ -396,6 +395,14 @@ async fn a_compose_projects_network_that_somebody_else_holds_is_left_behind() {
     let mine = FakeContainer::new("mine")
         .label(COMPOSE_PROJECT, "shop")
         .label(COMPOSE_WORKING_DIR, directory.to_str().unwrap());
+    (world, mine)
+}
+
+/// Compose writes nothing on a network that tells one checkout's from another's: what makes it ours
+/// is the container of ours that uses it, and that has gone when the check looks.
+#[tokio::test]
+async fn a_compose_projects_network_that_somebody_else_holds_is_left_behind() {
+    let (world, mine) = shop();
     let mine = world.engine.run(mine);
     let guest = world.engine.run(FakeContainer::new("guest"));
     let shop = labels(&[(COMPOSE_PROJECT, "shop")]);
@@ -410,14 +417,8 @@ async fn a_compose_projects_network_that_somebody_else_holds_is_left_behind() {
 
 #[tokio::test]
 async fn what_looks_like_nobodys_without_its_containers_is_left_behind_all_the_same() {
-    let text = "[[stack]]\nname = 's'\ncompose = 'tackroom.toml'\nproject = 'shop'\n\
-                teardown = true\n[harness]\nstack = 's'\n";
-    let world = World::of(text);
-    let directory = world.dir.path().canonicalize().unwrap();
-    let mine = FakeContainer::new("mine")
-        .label(COMPOSE_PROJECT, "shop")
-        .label(COMPOSE_WORKING_DIR, directory.to_str().unwrap())
-        .mount(MountKind::Volume, "shop_db", "/data");
+    let (world, mine) = shop();
+    let mine = mine.mount(MountKind::Volume, "shop_db", "/data");
     world.engine.run(mine);
     world
         .engine
@@ -637,6 +638,9 @@ async fn an_engine_that_stays_away_is_no_success() {
     assert_eq!(Exit::of(&summary), Exit::LeftBehind, "{summary:?}");
     let asked = world.engine.calls().len();
     assert!(asked > 3, "it was asked {asked} times");
+    // On the paused clock.
+    let teardown = summary.steps.last().unwrap();
+    assert!(teardown.took >= Duration::from_secs(30), "{teardown:?}");
 }
 
 #[tokio::test]

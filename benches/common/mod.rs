@@ -1,9 +1,18 @@
 //! Made-up lines, the same in every run.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark of nothing says so by panicking"
+)]
 
 use jiff::Timestamp;
+use tackroom::domain::container::Container;
+use tackroom::domain::label::Condition;
 use tackroom::domain::line::{Channel, LineBatch, SourceId};
+use tackroom::domain::selector::Selector;
+use tackroom::engine::Engine;
+use tackroom::engine::fake::{FakeContainer, FakeEngine};
 
 /// Lines as programs of several kinds write them, about 100 bytes each.
 pub(crate) const LINES: [(&str, &str); 6] = [
@@ -32,6 +41,25 @@ pub(crate) const LINES: [(&str, &str); 6] = [
         r#"time=2026-11-21T12:03:41Z level=warn msg="upstream answered 501" method=POST path=/cp/workspaces took=12.4ms"#,
     ),
 ];
+
+pub(crate) fn selector() -> Selector {
+    let condition: Condition = "bench=1".parse().expect("it is a condition");
+    Selector::new(condition, [])
+}
+
+/// As the engine lists them.
+pub(crate) fn containers(count: usize) -> Vec<Container> {
+    let engine = FakeEngine::new();
+    for number in 0..count {
+        let name = format!("service-{number}");
+        engine.run(FakeContainer::new(name).label("bench", "1"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime needs nothing");
+    runtime
+        .block_on(engine.list(&selector()))
+        .expect("the fake answers")
+}
 
 pub(crate) fn source(number: usize) -> SourceId {
     SourceId(format!("service-{number}").into())

@@ -51,6 +51,8 @@ pub(super) enum Color {
 pub(super) enum Command {
     /// Boot the harness, seed it, run replays, take it down
     Run(Run),
+    /// Run replays, and again when a script, a hook or the image of a container changes
+    Watch(Watch),
     /// Boot the harness and wait until it is ready
     Up(Lifecycle),
     /// Fill the harness with data
@@ -66,8 +68,14 @@ pub(super) enum Command {
     Logs(Box<Logs>),
     /// The runs that are kept, the newest first
     Runs(Runs),
+    /// One replay of a kept run with everything that was logged meanwhile, in the order of time
+    Incident(Incident),
     /// Write reports of a kept run
     Report(Report),
+    /// Look at a kept run in the dashboard, without an engine
+    Open(Open),
+    /// Write a kept run to one file, for somebody else
+    Pack(Pack),
     /// Remove one stack: prints the plan, and acts on it when confirmed
     Teardown(Teardown),
     /// Write a commented tackroom.toml
@@ -83,6 +91,9 @@ pub(super) struct Selecting {
     /// Part of a replay's name or file, a glob, or an issue that it closes; all without one
     #[arg(value_name = "PATTERN")]
     pub(super) patterns: Vec<String>,
+    /// Only the replays of a suite; can be given several times
+    #[arg(long = "suite", value_name = "NAME")]
+    pub(super) suites: Vec<String>,
     /// Only replays whose tags match: net, "net and not slow", "(net || db) && !slow"
     #[arg(long = "tag", value_name = "EXPR")]
     pub(super) tags: Option<TagExpr>,
@@ -106,7 +117,7 @@ pub(super) struct Running {
     /// Go through the replays so many times
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) repeat: Option<u32>,
-    /// Go through the replays until one does not pass, or --repeat is reached
+    /// Go through the replays until one does not pass, or --repeat is reached; implies --retries 0
     #[arg(long)]
     pub(super) until_fail: bool,
     /// Try a replay that fails again, so many times [default: the configuration, 0]
@@ -123,6 +134,18 @@ pub(super) struct Running {
     pub(super) fail_fast: bool,
 }
 
+// What `run` and `watch` do before the first replay.
+#[derive(Debug, clap::Args)]
+pub(super) struct Booting {
+    /// Build images again before booting
+    #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
+    pub(super) rebuild: bool,
+    /// Only run replays, against what is up: no boot, no seed, no teardown
+    // No conflict with --keep-up and --rebuild: a variable of the environment would be one too.
+    #[arg(long)]
+    pub(super) no_up: bool,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -131,13 +154,8 @@ pub(super) struct Run {
     #[arg(long, env = "KEEP_UP", value_name = "WHEN", value_parser = keep_up)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pub(super) keep_up: Option<KeepUp>,
-    /// Build images again before booting
-    #[arg(long, env = "REBUILD", value_parser = FalseyValueParser::new())]
-    pub(super) rebuild: bool,
-    /// Only run replays, against what is up: no boot, no seed, no teardown
-    // No conflict with --keep-up and --rebuild: a variable of the environment would be one too.
-    #[arg(long)]
-    pub(super) no_up: bool,
+    #[command(flatten)]
+    pub(super) booting: Booting,
     #[command(flatten)]
     pub(super) running: Running,
     /// List the replays that would run, and run nothing
@@ -153,6 +171,23 @@ pub(super) struct Run {
     /// Short for --report junit=FILE
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
+    /// Write events to stdout, one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Watch {
+    #[command(flatten)]
+    pub(super) selecting: Selecting,
+    /// Leave the harness up at the end; with failed, only if something has not passed by then
+    #[arg(long, env = "KEEP_UP", value_name = "WHEN", value_parser = keep_up)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pub(super) keep_up: Option<KeepUp>,
+    #[command(flatten)]
+    pub(super) booting: Booting,
+    #[command(flatten)]
+    pub(super) running: Running,
     /// Write events to stdout, one JSON object a line
     #[arg(long)]
     pub(super) json: bool,
@@ -199,6 +234,9 @@ pub(super) struct List {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Ps {
+    /// Those that a kept run has seen, as it saw them last, instead of the engine's: RUN as for open
+    #[arg(long, value_name = "RUN")]
+    pub(super) run: Option<String>,
     /// One JSON object a line
     #[arg(long)]
     pub(super) json: bool,
@@ -215,9 +253,76 @@ pub(super) struct Runs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "tackroom incident [OPTIONS] [RUN] [REPLAY]")]
+pub(super) struct Incident {
+    /// The replay, or a part of its name, with a run before it as `report` takes it. Without a run:
+    /// the last one that had the replay. Without a replay: the only one that failed in the last run,
+    /// or in the run that is named by a path
+    #[arg(value_name = "RUN] [REPLAY", num_args = 0..=2)]
+    pub(super) of: Vec<String>,
+    /// An attempt of several [default: the last one that did not pass, else the last one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) attempt: Option<u32>,
+    /// Only this source: output, engine, runner, container, or the name of a container; can be given
+    /// several times
+    #[arg(long = "source", value_name = "SOURCE")]
+    pub(super) sources: Vec<String>,
+    /// No logs of containers
+    #[arg(long)]
+    pub(super) no_containers: bool,
+    /// Lines of all sources that are shown, or all. Of a source that has too many, its first, its
+    /// last and those around what is marked are
+    #[arg(short = 'n', long, default_value = "100000", value_name = "N")]
+    pub(super) lines: Lines,
+    /// One JSON object a line: what the incident is about, then its entries
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How many lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lines(pub(super) u64);
+
+impl std::str::FromStr for Lines {
+    type Err = &'static str;
+
+    fn from_str(typed: &str) -> Result<Self, Self::Err> {
+        match typed {
+            "all" => Ok(Self(u64::MAX)),
+            number => number
+                .parse()
+                .map(Self)
+                .map_err(|_| "write a number, or all"),
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Open {
+    /// A run's id or a unique part of it, its directory, a .tar.zst, .tar.gz, .tar or .zip of that, or
+    /// `latest`: the last one that had replays
+    #[arg(default_value = "latest", value_name = "RUN")]
+    pub(super) run: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Pack {
+    /// A run's id or a unique part of it, its directory, a .tar.zst, .tar.gz, .tar or .zip of that, or
+    /// `latest`: the last one that had replays
+    #[arg(default_value = "latest", value_name = "RUN")]
+    pub(super) run: String,
+    /// Write to this file, which ends in .tar.zst or .tar.gz [default: RUN.tar.zst, here]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Write over a file that is there already
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct Report {
-    /// A run's id or the beginning of it, the directory of a run, or `latest`: the last one that
-    /// had replays
+    /// A run's id or a unique part of it, its directory, a .tar.zst, .tar.gz, .tar or .zip of that, or
+    /// `latest`: the last one that had replays
     #[arg(default_value = "latest", value_name = "RUN")]
     pub(super) run: String,
     /// Write this to stdout [default: text, where no other report is asked for]
@@ -240,6 +345,9 @@ pub(super) struct Logs {
     /// The containers of a stack; can be given several times
     #[arg(long = "stack", value_name = "STACK")]
     pub(super) stacks: Vec<String>,
+    /// The logs that a kept run has recorded, instead of the engine's: RUN as for open
+    #[arg(long, value_name = "RUN", conflicts_with = "follow")]
+    pub(super) run: Option<String>,
     /// Go on with new lines, across restarts and re-creations
     #[arg(short, long)]
     pub(super) follow: bool,
@@ -351,7 +459,7 @@ fn exit_codes() -> String {
     }
     text.push_str(
         "  A run that is interrupted is taken down first and then dies of the same signal\n  \
-         (a shell sees 130, 143 or 129).\n",
+         (a shell sees 130, 143, 129 or 131).\n",
     );
     text
 }

@@ -10,24 +10,38 @@ use crate::domain::past::History;
 use crate::record::Store;
 use crate::replay::{Chosen, Policy, Rounds, Selection, discover};
 
+pub(super) fn selection(selecting: Selecting) -> Selection {
+    Selection {
+        patterns: selecting.patterns,
+        suites: selecting.suites,
+        tags: selecting.tags,
+        shard: selecting.shard,
+        last_failed: selecting.last_failed,
+        order: selecting.order,
+    }
+}
+
 /// The replays that are meant. That there is nothing left to do is no failure.
-pub(super) fn choose(config: &Config, selecting: Selecting) -> Result<Chosen, Failure> {
+pub(super) fn choose(config: &Config, selection: &Selection) -> Result<Chosen, Failure> {
     let all = discover(config).map_err(|error| Failure::usage(error.to_string()))?;
     if all.is_empty() {
-        let looked = config.replays.paths.join(", ");
+        let globs = config.replays.suites().flat_map(|suite| &suite.paths);
+        let looked = globs.map(String::as_str).collect::<Vec<_>>().join(", ");
         let root = config.root.display();
         return Err(Failure::new(
             Exit::NothingMatched,
             format!("there is no replay: nothing matches {looked} in {root}"),
         ));
     }
-    let selection = Selection {
-        patterns: selecting.patterns,
-        tags: selecting.tags,
-        shard: selecting.shard,
-        last_failed: selecting.last_failed,
-        order: selecting.order,
-    };
+    for suite in &config.replays.others {
+        if !all.iter().any(|replay| replay.suite == suite.name) {
+            let globs = suite.paths.join(", ");
+            complain(format_args!(
+                "the suite {} has no replay: nothing that no other suite has matches {globs}",
+                suite.name
+            ));
+        }
+    }
     let history = if selection.needs_history() {
         history(config)
     } else {
@@ -42,7 +56,7 @@ pub(super) fn choose(config: &Config, selecting: Selecting) -> Result<Chosen, Fa
     Ok(chosen)
 }
 
-fn history(config: &Config) -> History {
+pub(super) fn history(config: &Config) -> History {
     match Store::of(&config.root, &config.name) {
         Ok(store) => store.history(),
         Err(error) => {
@@ -65,7 +79,11 @@ pub(super) fn policy(config: &Config, running: &Running) -> Policy {
     Policy {
         jobs: running.jobs.and_then(size).unwrap_or(configured.jobs),
         rounds,
-        retries: running.retries.unwrap_or(configured.retries),
+        // A failure that is looked for is not to be healed.
+        retries: running.retries.unwrap_or(match running.until_fail {
+            true => 0,
+            false => configured.retries,
+        }),
         flaky_fails: running.fail_on_flaky,
         max_fail: max_fail.and_then(size),
     }

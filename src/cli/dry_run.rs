@@ -1,17 +1,18 @@
 //! `run --dry-run`: every step and replay that a run would go through, in order.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::output::{Ended, Failure};
+use super::choose::history;
+use super::output::{Ended, Failure, stdout};
 use crate::config::{Config, Harness};
 use crate::domain::exit::Exit;
 use crate::domain::hook::{Hook, Step};
 use crate::domain::run::Seconds;
 use crate::domain::scope::Protection;
-use crate::harness::{Request, Teardown};
-use crate::replay::{Policy, Rounds};
+use crate::harness::Request;
+use crate::replay::{Policy, Rounds, Timeouts};
 use crate::report::{SCHEMA_VERSION, json_line, json_replay};
 use crate::text::sanitize::sanitize_plain;
 
@@ -25,7 +26,7 @@ struct Act {
 
 /// Writes what the request comes to; nothing is run, and the engine is not asked.
 pub(super) fn write(config: &Config, request: &Request, json: bool) -> Result<Ended, Failure> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = stdout(json);
     for act in acts(config, request) {
         if json {
             let mut object = json!({ "v": SCHEMA_VERSION, "would": act.what });
@@ -54,8 +55,9 @@ fn acts(config: &Config, request: &Request) -> Vec<Act> {
         }
     }
     acts.extend(how(&request.policy));
+    let timeouts = Timeouts::new(&config.replays, || history(config));
     for replay in &request.replays {
-        let timeout = replay.header.timeout.unwrap_or(config.replays.timeout);
+        let timeout = timeouts.of(replay);
         acts.push(Act {
             what: "replay",
             detail: replay.name.to_string(),
@@ -65,8 +67,8 @@ fn acts(config: &Config, request: &Request) -> Vec<Act> {
             }),
         });
     }
-    if let (Some(harness), Teardown::Always | Teardown::UnlessFailed) =
-        (&config.harness, &request.teardown)
+    if let Some(harness) = &config.harness
+        && request.teardown.is_regular()
     {
         if let Some(down) = &harness.down {
             acts.push(hook(Step::Down, Some(down)));

@@ -2,26 +2,33 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::args::Guard;
 use super::output::{Ended, Failure};
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
+use crate::domain::hook::Step;
 use crate::domain::id::RunId;
-use crate::domain::run::Summary;
+use crate::domain::run::{Seconds, StepResult, Summary};
+use crate::engine::Backoff;
 use crate::harness::{Harness, Request, Teardown};
 use crate::process::{Adopted, Controller, Phase, Sweep, sweep};
-use crate::record::LockError;
+use crate::record::{self, HarnessLock, LockError};
 use crate::report::{Human, Palette};
 use crate::text::sanitize::sanitize_plain;
 
 /// Between TERM and KILL where no configuration says it.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the harness may stay locked by the one who died, or by a run that was faster.
-const LOCKED: Duration = Duration::from_secs(10);
+/// Between two looks at whether the harness is free. Whoever holds it may do so for hours.
 const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long an engine that does not answer is asked again. Nobody waits for a guard, and what killed
+/// the runner may have taken the engine along for a while.
+const ENGINE_AWAY: Duration = Duration::from_secs(600);
 
 pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, Failure> {
     let file = args.log.as_ref();
@@ -33,18 +40,24 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
     };
     let _ = writeln!(log, "the process of run {} has died", args.run);
     let context = Context::open(options);
+    // Before anything else: who comes now is to find the harness as a run leaves it.
+    let lock = match &context {
+        Ok(context) if args.take_down => take_lock(&context.harness()).await,
+        _ => None,
+    };
     let grace = context
         .as_ref()
         .map_or(GRACE, |context| context.config.replays.grace);
     let left = Sweep {
         variables: vec![(RunId::VARIABLE, Some(args.run.to_string()))],
+        branded: Some(args.run.clone()),
         adopted: Adopted::None,
         grace,
     };
     let control = Controller::default().control(Phase::Teardown);
     for survivor in sweep(&left, &control).await {
         let survivor = survivor.to_string();
-        let _ = writeln!(log, "ended {}", sanitize_plain(&survivor));
+        let _ = writeln!(log, "left: {}", sanitize_plain(&survivor));
     }
     if !args.take_down {
         return Ok(Ended::with(Exit::Ok));
@@ -61,11 +74,19 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
         guard: None,
         ..context.harness()
     };
-    wait_for_lock(&harness).await;
+    if let Some(run) = booted_since(&harness, &args.run) {
+        let _ = writeln!(
+            log,
+            "the harness is left to run {run}, which booted it since"
+        );
+        return Ok(Ended::with(Exit::Ok));
+    }
+    wait_for_engine(&harness, &mut log).await;
     let request = Request {
         teardown: Teardown::Always,
         any_age: args.any_age,
         run: Some(args.run.clone()),
+        lock,
         ..Request::nothing()
     };
     let mut session = harness.start(request, Controller::default());
@@ -78,13 +99,53 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
     Ok(Ended::with(Exit::of(&summary)))
 }
 
-/// The kernel releases what a dead process held in an order of its own.
-async fn wait_for_lock(harness: &Harness) {
-    let Some(store) = &harness.store else {
-        return;
-    };
+/// The kernel releases what a dead process held in an order of its own, and somebody may have been
+/// faster. `None` where there is nothing to hold.
+async fn take_lock(harness: &Harness) -> Option<Arc<HarnessLock>> {
+    let store = harness.store.as_ref()?;
+    loop {
+        match store.lock() {
+            Ok(lock) => return Some(Arc::new(lock)),
+            Err(LockError::Held { .. }) => tokio::time::sleep(LOCKED_PAUSE).await,
+            Err(LockError::Io { .. }) => return None,
+        }
+    }
+}
+
+/// The run that has booted the harness after this one: what is up is its own.
+fn booted_since(harness: &Harness, run: &RunId) -> Option<String> {
+    let runs = harness.store.as_ref()?.runs().ok()?;
+    let names = |directory: &PathBuf| Some(directory.file_name()?.to_str()?.to_owned());
+    runs.iter()
+        .filter_map(|directory| Some((directory, names(directory)?)))
+        .take_while(|(_, name)| name.as_str() > run.as_str())
+        .find(|(directory, _)| {
+            let recording = record::read(directory);
+            let has_booted = |result: &StepResult| result.step == Step::Up;
+            recording.is_ok_and(|recording| recording.summary.steps.iter().any(has_booted))
+        })
+        .map(|(_, name)| name)
+}
+
+/// After it, whatever is still wrong is said by the teardown itself.
+async fn wait_for_engine(harness: &Harness, log: &mut impl Write) {
     let began = Instant::now();
-    while matches!(store.lock(), Err(LockError::Held { .. })) && began.elapsed() < LOCKED {
-        tokio::time::sleep(LOCKED_PAUSE).await;
+    let mut backoff = Backoff::default();
+    let mut said = false;
+    while let Err(error) = harness.engine.info().await
+        && error.is_outage()
+        && began.elapsed() < ENGINE_AWAY
+    {
+        if !said {
+            let cause = error.advice().to_string();
+            let _ = writeln!(
+                log,
+                "asked again for up to {}: {}",
+                Seconds(ENGINE_AWAY),
+                sanitize_plain(&cause)
+            );
+            said = true;
+        }
+        tokio::time::sleep(backoff.step()).await;
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::args::{Color, List};
-use super::choose::choose;
-use super::output::{Ended, Failure, mention_missing_file, palette};
+use super::choose::{choose, selection};
+use super::output::{Ended, Failure, mention_missing_file, palette, stdout};
 use crate::bootstrap::{Options, configuration};
 use crate::domain::exit::Exit;
 use crate::domain::replay::Replay;
@@ -17,11 +17,11 @@ use crate::text::width::{pad, width};
 pub(super) fn list(options: &Options, color: Color, args: List) -> Result<Ended, Failure> {
     let config = configuration(options)?;
     mention_missing_file(&config);
-    let Chosen::Replays(replays) = choose(&config, args.selecting)? else {
+    let Chosen::Replays(replays) = choose(&config, &selection(args.selecting))? else {
         return Ok(Ended::with(Exit::Ok));
     };
     if args.markdown {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = stdout(false);
         stdout.write_all(replay_table(&replays).as_bytes())?;
         stdout.flush()?;
         return Ok(Ended::with(Exit::Ok));
@@ -32,7 +32,8 @@ pub(super) fn list(options: &Options, color: Color, args: List) -> Result<Ended,
 /// Writes one line for each replay.
 pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result<Ended, Failure> {
     let palette = palette(color, &io::stdout());
-    let mut stdout = io::stdout().lock();
+    // A line each would be a write each.
+    let mut stdout = io::BufWriter::new(stdout(json));
     let column = |of: &dyn Fn(&Replay) -> String| -> usize {
         replays
             .iter()
@@ -42,7 +43,15 @@ pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result
     };
     let name = |replay: &Replay| sanitize_plain(replay.name.as_str()).into_owned();
     let closes = |replay: &Replay| sanitize_plain(&replay.header.closes.join(" ")).into_owned();
-    let (names, issues) = (column(&name), column(&closes));
+    // Where all are of one suite it says nothing.
+    let several = replays
+        .iter()
+        .any(|replay| replay.suite != replays[0].suite);
+    let suite = |replay: &Replay| match several {
+        true => format!("{}  ", sanitize_plain(&replay.suite)),
+        false => String::new(),
+    };
+    let (names, issues, suites) = (column(&name), column(&closes), column(&suite));
     for replay in replays {
         if json {
             writeln!(stdout, "{}", json_line(&json_replay(replay)))?;
@@ -50,8 +59,9 @@ pub(super) fn write(replays: &[Arc<Replay>], color: Color, json: bool) -> Result
         }
         let description = replay.header.description.as_deref().unwrap_or_default();
         let line = format!(
-            "{}  {}  {}",
+            "{}  {}{}  {}",
             pad(&name(replay), names),
+            palette.paint(Paint::Quiet, pad(&suite(replay), suites)),
             palette.paint(Paint::Quiet, pad(&closes(replay), issues)),
             sanitize_plain(description)
         );

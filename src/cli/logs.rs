@@ -5,13 +5,15 @@ use std::io::{self, IsTerminal, Stdout, Write};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
-use jiff::{Timestamp, Zoned};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 
 use self::json::{Of, object};
 use self::sieve::{Passed, Sieve, Wanted};
 use super::args::{Color, Logs};
-use super::output::{Ended, Failure, complain, mention_missing_file, palette};
+use super::output::{Defused, Ended, Failure, complain, mention_missing_file, palette};
+use super::recorded::{self, find};
 use crate::bootstrap::{Context, Options};
 use crate::domain::container::Container;
 use crate::domain::exit::Exit;
@@ -25,6 +27,7 @@ use crate::logs::{
 };
 use crate::report::{Paint, Palette, json_line};
 use crate::text::ansi::to_ansi;
+use crate::text::commands::Notation;
 use crate::text::sanitize::{sanitize, sanitize_plain};
 use crate::text::width::{pad, width};
 use crate::watch::{WatchEvent, WatchOptions, watch};
@@ -33,17 +36,32 @@ mod json;
 mod sieve;
 
 pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result<Ended, Failure> {
+    if let Some(run) = &args.run {
+        let found = find(options, run).await?;
+        return found
+            .during(async |directory| {
+                print(&recorded::context(options, directory)?, color, args).await
+            })
+            .await;
+    }
+    let context = Context::open(options)?;
+    mention_missing_file(&context.config);
+    print(&context, color, args).await
+}
+
+async fn print(context: &Context, color: Color, args: &Logs) -> Result<Ended, Failure> {
+    let since = args.since.as_deref();
     let wanted = FollowOptions {
         tail: tail(&args.tail)?,
         whole_groups: false,
         new_from_start: true,
-        since: args.since.as_deref().map(since).transpose()?,
+        since: since
+            .map(|text| since_when(text, context.now()))
+            .transpose()?,
         follow: args.follow,
     };
-    let context = Context::open(options)?;
-    mention_missing_file(&context.config);
     context.engine.info().await?;
-    let containers = in_scope(&context).await?;
+    let containers = in_scope(context).await?;
     let selection = Selection::new(args);
     selection.check(&containers, &context.config.scope)?;
     let mut sieve = Sieve::new(Wanted {
@@ -58,7 +76,7 @@ pub(super) async fn logs(options: &Options, color: Color, args: &Logs) -> Result
         &context.config.scope,
     );
     if args.follow {
-        follow_all(&context, &selection, wanted, &mut sieve, &mut printer).await
+        follow_all(context, &selection, wanted, &mut sieve, &mut printer).await
     } else {
         let chosen = selection.of(&containers, &context.config.scope);
         let mut events = std::pin::pin!(dump(&context.engine, &chosen, wanted));
@@ -88,7 +106,7 @@ async fn follow_all(
     selection: &Selection,
     wanted: FollowOptions,
     sieve: &mut Sieve,
-    printer: &mut Printer<Stdout>,
+    printer: &mut Printer<Defused<Stdout>>,
 ) -> Result<Ended, Failure> {
     let scope = Arc::new(context.config.scope.clone());
     let (inputs, received) = mpsc::channel(64);
@@ -266,8 +284,8 @@ fn tail(text: &str) -> Result<Tail, Failure> {
         .map_err(|_| Failure::usage(format!("--tail {text}: write a number of lines, or all")))
 }
 
-fn since(text: &str) -> Result<Timestamp, Failure> {
-    let point = parse_moment(text, &Zoned::now());
+fn since_when(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let point = parse_moment(text, &now.to_zoned(TimeZone::system()));
     point.ok_or_else(|| Failure::usage(format!("--since {text}: {MOMENT_HELP}")))
 }
 
@@ -313,7 +331,7 @@ struct Known {
     stack: Option<String>,
 }
 
-impl Printer<Stdout> {
+impl Printer<Defused<Stdout>> {
     fn new(color: Color, args: &Logs) -> Self {
         let stdout = io::stdout();
         let form = match (args.json, stdout.is_terminal()) {
@@ -323,7 +341,12 @@ impl Printer<Stdout> {
         };
         let lines = palette(color, &stdout);
         let marks = palette(color, &io::stderr());
-        Self::to(stdout, form, args.timestamps, lines, marks)
+        let out = match form {
+            Form::Shown => Defused::new(stdout, Notation::Verbatim),
+            Form::Raw => Defused::as_it_is(stdout),
+            Form::Json => Defused::new(stdout, Notation::Json),
+        };
+        Self::to(out, form, args.timestamps, lines, marks)
     }
 }
 
@@ -449,7 +472,7 @@ mod tests {
 
     #[test]
     fn since_is_a_duration_a_time_or_a_date() {
-        let at = |text: &str| since(text).map_err(|_| ());
+        let at = |text: &str| since_when(text, Timestamp::now()).map_err(|_| ());
         assert_eq!(
             at("2026-11-21T12:03:00Z"),
             Ok("2026-11-21T12:03:00Z".parse().unwrap())

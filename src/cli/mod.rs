@@ -7,15 +7,21 @@ mod args;
 mod choose;
 mod dry_run;
 mod guard;
+mod heartbeat;
+mod incident;
 mod init;
 mod list;
+mod live;
 mod logs;
 mod output;
+mod pack;
 mod ps;
+mod recorded;
 mod report;
 mod run;
 mod runs;
 mod teardown;
+mod watch;
 
 use std::process::ExitCode;
 #[cfg(feature = "tui")]
@@ -50,10 +56,12 @@ pub fn main() -> ExitCode {
         }
     };
     // Nothing is started for a guard as long as there is nothing to do.
-    if matches!(args.command, Some(Command::Guard(_)))
-        && !matches!(stand_guard(), Ok(Parting::Died))
-    {
-        return ExitCode::from(Exit::Ok.code());
+    let mut configuration = None;
+    if matches!(args.command, Some(Command::Guard(_))) {
+        let Ok(Parting::Died { told }) = stand_guard() else {
+            return ExitCode::from(Exit::Ok.code());
+        };
+        configuration = told.and_then(|told| String::from_utf8(told).ok());
     }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -62,7 +70,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Internal.code());
         }
     };
-    let ended = guarded(|| runtime.block_on(command(args)));
+    let ended = guarded(|| runtime.block_on(command(args, configuration)));
     // What still runs in the background has nothing left to say.
     runtime.shutdown_background();
     let exit = match ended {
@@ -88,9 +96,11 @@ fn guarded(work: impl FnOnce() -> Result<Ended, Failure>) -> Result<Ended, Failu
         .unwrap_or(Ok(Ended::with(Exit::Internal)))
 }
 
-async fn command(args: Args) -> Result<Ended, Failure> {
+/// `configuration` is what stands in the file, where that is known.
+async fn command(args: Args, configuration: Option<String>) -> Result<Ended, Failure> {
     let options = Options {
         config: args.global.config.clone(),
+        config_text: configuration,
         host: args.global.host.clone(),
         log_budget: args.log_budget.map(|mebibytes| mebibytes << 20),
     };
@@ -98,6 +108,7 @@ async fn command(args: Args) -> Result<Ended, Failure> {
     match args.command {
         None => dashboard(&options, colour).await,
         Some(Command::Run(run)) => run::run(&options, colour, run).await,
+        Some(Command::Watch(watch)) => watch::watch(&options, colour, watch).await,
         Some(Command::Up(up)) => run::up(&options, colour, &up).await,
         Some(Command::Seed(seed)) => run::seed(&options, colour, &seed).await,
         Some(Command::Down(down)) => run::down(&options, colour, &down).await,
@@ -105,7 +116,10 @@ async fn command(args: Args) -> Result<Ended, Failure> {
         Some(Command::Ps(ps)) => ps::ps(&options, colour, &ps).await,
         Some(Command::Logs(logs)) => logs::logs(&options, colour, &logs).await,
         Some(Command::Runs(runs)) => runs::runs(&options, colour, &runs),
-        Some(Command::Report(report)) => report::report(&options, colour, &report),
+        Some(Command::Incident(args)) => incident::incident(&options, colour, args).await,
+        Some(Command::Report(report)) => report::report(&options, colour, &report).await,
+        Some(Command::Open(open)) => open_run(&options, colour, &open).await,
+        Some(Command::Pack(pack)) => pack::pack(&options, &pack).await,
         Some(Command::Teardown(teardown)) => teardown::teardown(&options, colour, &teardown).await,
         Some(Command::Init(init)) => init::init(&init),
         Some(Command::Guard(guard)) => guard::take_over(&options, &guard).await,
@@ -114,17 +128,41 @@ async fn command(args: Args) -> Result<Ended, Failure> {
 
 #[cfg(feature = "tui")]
 async fn dashboard(options: &Options, colour: args::Color) -> Result<Ended, Failure> {
+    terminal()?;
+    show(Context::open(options)?, colour).await
+}
+
+/// What is unpacked for it goes with the end of this, also where a signal asks for the end.
+#[cfg(feature = "tui")]
+async fn open_run(
+    options: &Options,
+    colour: args::Color,
+    open: &args::Open,
+) -> Result<Ended, Failure> {
+    terminal()?;
+    let found = recorded::find(options, &open.run).await?;
+    let context = recorded::context(options, found.directory())?;
+    let _found = found.unless_asked_to_end()?;
+    show(context, colour).await
+}
+
+#[cfg(feature = "tui")]
+fn terminal() -> Result<(), Failure> {
     use std::io::IsTerminal;
 
-    let stdout = std::io::stdout();
-    if !std::io::stdin().is_terminal() || !stdout.is_terminal() {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::usage(
             "the dashboard needs a terminal; without one there are `tackroom ps`, \
              `tackroom run` and more: see tackroom --help",
         ));
     }
-    let context = Arc::new(Context::open(options)?);
-    let colour = output::palette(colour, &stdout).colour;
+    Ok(())
+}
+
+#[cfg(feature = "tui")]
+async fn show(context: Context, colour: args::Color) -> Result<Ended, Failure> {
+    let context = Arc::new(context);
+    let colour = output::palette(colour, &std::io::stdout()).colour;
     let ended = tui::run(context.clone(), colour).await;
     // A terminal that was closed takes its output along: what counts is the signal that said so.
     let signal = context.controller.signal();
@@ -140,9 +178,19 @@ async fn dashboard(options: &Options, colour: args::Color) -> Result<Ended, Fail
 
 #[cfg(not(feature = "tui"))]
 async fn dashboard(_: &Options, _: args::Color) -> Result<Ended, Failure> {
-    Err(Failure::usage(
+    Err(without_dashboard())
+}
+
+#[cfg(not(feature = "tui"))]
+async fn open_run(_: &Options, _: args::Color, _: &args::Open) -> Result<Ended, Failure> {
+    Err(without_dashboard())
+}
+
+#[cfg(not(feature = "tui"))]
+fn without_dashboard() -> Failure {
+    Failure::usage(
         "this build has no dashboard (feature `tui`); see tackroom --help for the commands",
-    ))
+    )
 }
 
 impl From<BootstrapError> for Failure {

@@ -2,15 +2,17 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::args::Color;
+use super::live::Live;
 use crate::config::Config;
 use crate::domain::exit::Exit;
 use crate::domain::run::Signal;
 use crate::engine::{EngineError, ErrorKind};
 use crate::report::Palette;
+use crate::text::commands::{Defuser, Notation};
 use crate::text::sanitize::sanitize_plain;
 
 /// A command that came to its end.
@@ -81,13 +83,79 @@ impl From<EngineError> for Failure {
     }
 }
 
+/// A stream that is a CI server's log where we run on one: what is printed is no command to it.
+#[derive(Debug)]
+pub(super) struct Defused<W> {
+    stream: W,
+    /// `None`: nobody takes commands from it.
+    defuser: Option<Defuser>,
+}
+
+impl<W> Defused<W> {
+    pub(super) fn new(stream: W, notation: Notation) -> Self {
+        let is = |name, word: &str| {
+            std::env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case(word))
+        };
+        let is_read = is("GITHUB_ACTIONS", "true") || is("TF_BUILD", "true");
+        Self {
+            stream,
+            defuser: is_read.then(|| Defuser::new(notation)),
+        }
+    }
+
+    /// For programs, which want every byte as it was.
+    pub(super) fn as_it_is(stream: W) -> Self {
+        Self {
+            stream,
+            defuser: None,
+        }
+    }
+}
+
+/// By any [`Defused`] stream, in bytes.
+static PRINTED: AtomicU64 = AtomicU64::new(0);
+
+/// How many bytes have been printed so far.
+pub(super) fn printed() -> u64 {
+    PRINTED.load(Ordering::Relaxed)
+}
+
+impl<W: Write> Write for Defused<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = match &mut self.defuser {
+            None => self.stream.write(bytes)?,
+            Some(defuser) => {
+                self.stream.write_all(&defuser.defuse(bytes))?;
+                bytes.len()
+            }
+        };
+        PRINTED.fetch_add(taken as u64, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// stdout for what a command prints: JSON, or text.
+pub(super) fn stdout(json: bool) -> Defused<io::StdoutLock<'static>> {
+    Defused::new(io::stdout().lock(), notation(json))
+}
+
+pub(super) fn notation(json: bool) -> Notation {
+    if json { Notation::Json } else { Notation::Text }
+}
+
 /// A stream whose reader may go away: from then on it swallows what it is given. The run goes on,
 /// and so does the other stream.
 #[derive(Debug)]
 pub(super) struct Outlet<W> {
-    stream: W,
+    stream: Defused<W>,
     gone: bool,
     lost: Lost,
+    /// Gives way to what is written.
+    live: Option<Live>,
 }
 
 /// Tells why what was written did not arrive, unless its reader has simply gone.
@@ -101,12 +169,19 @@ impl Lost {
 }
 
 impl<W> Outlet<W> {
-    pub(super) fn new(stream: W) -> Self {
+    pub(super) fn new(stream: W, notation: Notation) -> Self {
         Self {
-            stream,
+            stream: Defused::new(stream, notation),
             gone: false,
             lost: Lost::default(),
+            live: None,
         }
+    }
+
+    /// What is written stands above the live lines of a terminal.
+    pub(super) fn above(mut self, live: &Live) -> Self {
+        self.live = Some(live.clone());
+        self
     }
 
     pub(super) fn lost(&self) -> Lost {
@@ -126,12 +201,24 @@ impl<W: Write> Write for Outlet<W> {
         if self.gone {
             return Ok(bytes.len());
         }
+        if let Some(live) = &self.live {
+            live.give_way();
+        }
         match self.stream.write(bytes) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                 self.give_up(&error);
                 Ok(bytes.len())
             }
             written => written,
+        }
+    }
+
+    /// In one piece: what others write at the same moment does not come between, and each piece is
+    /// a call of the system.
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        match text.as_str() {
+            Some(text) => self.write_all(text.as_bytes()),
+            None => self.write_all(text.to_string().as_bytes()),
         }
     }
 
@@ -148,7 +235,7 @@ impl<W: Write> Write for Outlet<W> {
 /// Writes a message to stderr, each of its lines made safe.
 pub(super) fn complain(message: impl Display) {
     let message = message.to_string();
-    let mut stderr = io::stderr().lock();
+    let mut stderr = Defused::new(io::stderr().lock(), Notation::Verbatim);
     for (index, line) in message.lines().enumerate() {
         let prefix = if index == 0 { "tackroom: " } else { "" };
         // There is nobody left to tell.
@@ -180,27 +267,30 @@ pub(super) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-/// Writes a file so that it is never seen half written. What is no regular file, such as a device,
-/// a FIFO or a link, is written to as it stands: a renamed file would take its place.
-pub(super) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    if path
-        .symlink_metadata()
-        .is_ok_and(|metadata| !metadata.is_file())
-    {
-        return std::fs::write(path, content);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each write by itself.
+    #[derive(Default)]
+    struct Pieces(Vec<String>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut temporary = name.to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = directory.join(temporary);
-    let written =
-        std::fs::write(&temporary, content).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
+
+    #[test]
+    fn what_is_formatted_at_once_is_written_at_once() {
+        let mut outlet = Outlet::new(Pieces::default(), Notation::Text);
+        let name = "a";
+        writeln!(outlet, "▶ replay {name}").unwrap();
+        assert_eq!(outlet.stream.stream.0, ["▶ replay a\n"]);
     }
-    written
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::args::{Color, Ps};
-use super::output::{Ended, Failure, mention_missing_file, palette};
+use super::output::{Ended, Failure, mention_missing_file, palette, stdout};
+use super::recorded::{self, find};
 use crate::bootstrap::{Context, Options};
 use crate::domain::badge::{Badge, badges};
 use crate::domain::container::{Container, Health, State};
@@ -22,13 +23,25 @@ use crate::text::width::{pad, truncate, width};
 const CHECK: usize = 60;
 
 pub(super) async fn ps(options: &Options, color: Color, args: &Ps) -> Result<Ended, Failure> {
+    if let Some(run) = &args.run {
+        let found = find(options, run).await?;
+        return found
+            .during(async |directory| {
+                show(&recorded::context(options, directory)?, color, args).await
+            })
+            .await;
+    }
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
     context.engine.info().await?;
+    show(&context, color, args).await
+}
+
+async fn show(context: &Context, color: Color, args: &Ps) -> Result<Ended, Failure> {
     let scope = &context.config.scope;
     let groups = groups(&*context.engine, scope).await?;
-    let now = Timestamp::now();
-    let mut stdout = io::stdout().lock();
+    let now = context.now();
+    let mut stdout = stdout(args.json);
     if args.json {
         for (group, containers) in &groups {
             for container in containers {

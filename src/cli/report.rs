@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::args::{Color, Report};
-use super::output::{Ended, Failure, complain, mention_missing_file, palette, write_atomically};
-use crate::bootstrap::{Options, configuration};
+use super::output::{Defused, Ended, Failure, complain, palette};
+use super::recorded::find;
+use crate::bootstrap::Options;
 use crate::domain::exit::Exit;
-use crate::record::{self, End, ReadError, Recording, Store};
+use crate::domain::run::Summary;
+use crate::domain::window::Windows;
+use crate::record::{self, End, write_atomically};
 use crate::report::{Palette, Results, github, junit, markdown, tap, text};
+use crate::text::commands::Notation;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -42,6 +46,15 @@ impl Format {
         }
         Ok(bytes)
     }
+
+    /// What a CI server must not read in it as commands. GitHub's own are meant to be.
+    fn notation(self) -> Notation {
+        match self {
+            Self::Text | Self::Tap | Self::Github => Notation::Text,
+            Self::Junit => Notation::Xml,
+            Self::Markdown => Notation::Verbatim,
+        }
+    }
 }
 
 /// One report, as `FORMAT=FILE` asks for it.
@@ -59,12 +72,17 @@ pub(super) fn target(typed: &str) -> Result<Target, String> {
         .ok_or("write FORMAT=FILE, such as junit=report.xml")?;
     let format = Format::from_str(format, false)
         .map_err(|_| format!("there is no format {format:?}: {}", formats()))?;
-    let file = match file {
-        "" => return Err("the file is missing; `-` is stdout".to_owned()),
-        "-" => None,
-        file => Some(PathBuf::from(file)),
-    };
-    Ok(Target { format, file })
+    if file.is_empty() {
+        return Err("the file is missing; `-` is stdout".to_owned());
+    }
+    Ok(Target::new(format, Path::new(file)))
+}
+
+impl Target {
+    fn new(format: Format, file: &Path) -> Self {
+        let file = (file != Path::new("-")).then(|| file.to_owned());
+        Self { format, file }
+    }
 }
 
 fn formats() -> String {
@@ -94,10 +112,7 @@ impl Targets {
         stdout_is_taken: bool,
     ) -> Result<Self, Failure> {
         let mut targets = targets.to_vec();
-        targets.extend(junit.map(|file| Target {
-            format: Format::Junit,
-            file: Some(file.to_owned()),
-        }));
+        targets.extend(junit.map(|file| Target::new(Format::Junit, file)));
         for file in targets.iter().filter_map(|target| target.file.as_ref()) {
             writable(file)?;
         }
@@ -124,6 +139,19 @@ impl Targets {
     /// Whether a report goes to stdout, so that nothing else may.
     pub(super) fn take_stdout(&self) -> bool {
         self.targets.iter().any(|target| target.file.is_none())
+    }
+
+    /// The logs of the failures of a run, where a report has a place for them.
+    pub(super) fn windows(&self, directory: &Path, summary: &Summary) -> Windows {
+        let shows_logs = |target: &Target| match target.format {
+            Format::Junit | Format::Markdown | Format::Github => true,
+            Format::Text | Format::Tap => false,
+        };
+        if self.annotate || self.targets.iter().any(shows_logs) {
+            record::failure_windows(directory, summary)
+        } else {
+            Windows::new()
+        }
     }
 
     /// Writes all of them and says what could not be written; gives whether all could.
@@ -159,7 +187,7 @@ impl Target {
             None => {
                 let palette = palette(color, &io::stdout());
                 let report = self.format.render(results, palette)?;
-                let mut stdout = io::stdout().lock();
+                let mut stdout = Defused::new(io::stdout().lock(), self.format.notation());
                 match stdout.write_all(&report).and_then(|()| stdout.flush()) {
                     // Whoever read it has seen enough.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -177,7 +205,8 @@ impl Target {
 /// Workflow commands are read from stderr as well, and stdout may be a report.
 fn annotate(results: &Results) -> io::Result<()> {
     let commands = Format::Github.render(results, Palette { colour: false })?;
-    io::stderr().lock().write_all(&commands)?;
+    let mut stderr = Defused::new(io::stderr().lock(), Format::Github.notation());
+    stderr.write_all(&commands)?;
     add_to_step_summary(results)
 }
 
@@ -213,7 +242,11 @@ fn writable(file: &Path) -> Result<(), Failure> {
     )))
 }
 
-pub(super) fn report(options: &Options, color: Color, args: &Report) -> Result<Ended, Failure> {
+pub(super) async fn report(
+    options: &Options,
+    color: Color,
+    args: &Report,
+) -> Result<Ended, Failure> {
     let mut targets = args.report.clone();
     let default = (targets.is_empty() && args.junit.is_none()).then_some(Format::Text);
     targets.extend(
@@ -222,7 +255,14 @@ pub(super) fn report(options: &Options, color: Color, args: &Report) -> Result<E
             .map(|format| Target { format, file: None }),
     );
     let targets = Targets::new(&targets, args.junit.as_deref(), false)?;
-    let recording = find(options, &args.run)?;
+    let found = find(options, &args.run).await?;
+    found
+        .during_blocking(move |directory| write(directory, &targets, color))
+        .await
+}
+
+fn write(directory: &Path, targets: &Targets, color: Color) -> Result<Ended, Failure> {
+    let recording = record::read(directory)?;
     if let End::UnderWay(_) = recording.end {
         return Err(Failure::new(
             Exit::Refused,
@@ -236,82 +276,14 @@ pub(super) fn report(options: &Options, color: Color, args: &Report) -> Result<E
         ));
     }
     let recording = recording.with_outputs();
+    let windows = targets.windows(&recording.directory, &recording.summary);
     let results = Results::new(&recording.name, &recording.summary, &recording.replays);
+    let results = results.with_logs(windows);
     Ok(Ended::with(if targets.write(&results, color) {
         Exit::Ok
     } else {
         Exit::Internal
     }))
-}
-
-/// Where the runs of this configuration are kept.
-pub(super) fn store(options: &Options) -> Result<Store, Failure> {
-    let config = configuration(options)?;
-    mention_missing_file(&config);
-    Store::of(&config.root, &config.name)
-        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
-}
-
-/// A run by its id, by the beginning of one, as `latest`, or as a directory.
-fn find(options: &Options, wanted: &str) -> Result<Recording, Failure> {
-    if wanted.contains('/') || matches!(wanted, "." | "..") {
-        return read(Path::new(wanted));
-    }
-    let runs = store(options)?.runs()?;
-    if wanted == "latest" {
-        return latest(&runs);
-    }
-    let is_wanted = |run: &&PathBuf| {
-        let name = run.file_name().unwrap_or_default();
-        name.as_encoded_bytes().starts_with(wanted.as_bytes())
-    };
-    let matching: Vec<&PathBuf> = runs.iter().filter(is_wanted).collect();
-    match matching.as_slice() {
-        [run] => read(run),
-        [] if Path::new(wanted).is_dir() => read(Path::new(wanted)),
-        [] => Err(Failure::new(
-            Exit::NothingMatched,
-            format!("no kept run begins with {wanted:?}; `tackroom runs` lists them"),
-        )),
-        several => {
-            let names: Vec<_> = several
-                .iter()
-                .filter_map(|run| run.file_name())
-                .map(|name| name.to_string_lossy())
-                .collect();
-            Err(Failure::usage(format!(
-                "several runs begin with {wanted:?}: {}",
-                names.join(", ")
-            )))
-        }
-    }
-}
-
-/// The newest run that is over and had replays; without such a one, the newest that is over.
-fn latest(runs: &[PathBuf]) -> Result<Recording, Failure> {
-    let mut without_replays = None;
-    for run in runs {
-        match record::read(run) {
-            Ok(recording) if matches!(recording.end, End::UnderWay(_)) => {}
-            Ok(recording) if !recording.replays.is_empty() => return Ok(recording),
-            Ok(recording) => {
-                without_replays.get_or_insert(recording);
-            }
-            // Another version's, or none: the one before it will do.
-            Err(_) => {}
-        }
-    }
-    without_replays.ok_or_else(|| Failure::new(Exit::NothingMatched, "there is no kept run"))
-}
-
-fn read(directory: &Path) -> Result<Recording, Failure> {
-    record::read(directory).map_err(|error| {
-        let exit = match &error {
-            ReadError::Io { .. } | ReadError::NoRun(_) => Exit::NothingMatched,
-            ReadError::Newer { .. } => Exit::Usage,
-        };
-        Failure::new(exit, error.to_string())
-    })
 }
 
 #[cfg(test)]

@@ -1,30 +1,34 @@
 //! `run`, `up`, `seed` and `down`: sessions of the harness.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::args::{Color, Down, KeepUp, Lifecycle, Run, Seed};
-use super::choose::{choose, policy};
-use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
+use super::args::{Booting, Color, Down, KeepUp, Lifecycle, Run, Seed};
+use super::choose::{choose, policy, selection};
+use super::heartbeat::Silence;
+use super::live::Live;
+use super::output::{
+    Ended, Failure, Outlet, complain, is_ci, mention_missing_file, notation, palette, printed,
+};
 use super::report::Targets;
 use super::{dry_run, list};
 use crate::bootstrap::{Context, Options};
 use crate::config::{self, Config};
 use crate::domain::exit::Exit;
-use crate::domain::replay::ReplayName;
+use crate::domain::past::History;
+use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEvent, RunEventKind, Seconds, Summary};
 use crate::harness::{Request, Session, Teardown};
 use crate::process::listen;
-use crate::replay::Chosen;
-use crate::report::{Human, Results, json_event, json_line};
-
-/// A sign of life for CI servers, which take silence for a hang.
-const HEARTBEAT: Duration = Duration::from_secs(60);
+use crate::replay::{Chosen, Rounds};
+use crate::report::{Human, Palette, Progress, Results, json_events, json_line};
+use crate::text::commands::Notation;
 
 pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<Ended, Failure> {
     let context = Context::open(options)?;
     mention_missing_file(&context.config);
-    let chosen = choose(&context.config, args.selecting)?;
+    let chosen = choose(&context.config, &selection(args.selecting))?;
     if let (Chosen::Replays(replays), true) = (&chosen, args.list) {
         return list::write(replays, color, args.json);
     }
@@ -37,24 +41,11 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         }
         return Ok(Ended::with(Exit::Ok));
     };
-    for replay in &replays {
-        for problem in &replay.header.problems {
-            complain(format_args!("{}: {problem}", replay.file));
-        }
-    }
+    complain_of_headers(&replays);
     let request = Request {
-        up: !args.no_up,
-        seed: !args.no_up,
         replays: replays.clone(),
         policy: policy(&context.config, &args.running),
-        teardown: match args.keep_up {
-            _ if args.no_up => Teardown::Never,
-            None | Some(KeepUp::Never) => Teardown::Always,
-            Some(KeepUp::Failed) => Teardown::UnlessFailed,
-            Some(KeepUp::Always) => Teardown::Never,
-        },
-        rebuild: args.rebuild,
-        ..Request::nothing()
+        ..lifecycle_of(args.keep_up, &args.booting)
     };
     if args.dry_run {
         return dry_run::write(&context.config, &request, args.json);
@@ -66,7 +57,12 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
     };
     let summary = session(&context, request, color, stdout).await?;
     let mut exit = Exit::of(&summary);
+    let store = context.harness().store;
+    let directory = store.zip(summary.run.as_ref());
+    let directory = directory.map(|(store, run)| store.directory_of(run));
+    let windows = directory.map(|directory| reports.windows(&directory, &summary));
     let results = Results::new(&context.config.name, &summary, &replays);
+    let results = results.with_logs(windows.unwrap_or_default());
     if !reports.write(&results, color) && exit == Exit::Ok {
         exit = Exit::Internal;
     }
@@ -74,6 +70,34 @@ pub(super) async fn run(options: &Options, color: Color, args: Run) -> Result<En
         exit,
         signal: context.controller.signal(),
     })
+}
+
+pub(super) fn complain_of_headers(replays: &[Arc<Replay>]) {
+    for replay in replays {
+        for problem in &replay.header.problems {
+            complain(format_args!("{}: {problem}", replay.file));
+        }
+    }
+}
+
+/// What stands around the replays.
+pub(super) fn lifecycle_of(keep_up: Option<KeepUp>, booting: &Booting) -> Request {
+    Request {
+        up: !booting.no_up,
+        seed: !booting.no_up,
+        teardown: teardown(keep_up, booting.no_up),
+        rebuild: booting.rebuild,
+        ..Request::nothing()
+    }
+}
+
+fn teardown(keep_up: Option<KeepUp>, no_up: bool) -> Teardown {
+    match keep_up {
+        _ if no_up => Teardown::Never,
+        None | Some(KeepUp::Never) => Teardown::Always,
+        Some(KeepUp::Failed) => Teardown::UnlessFailed,
+        Some(KeepUp::Always) => Teardown::Never,
+    }
 }
 
 pub(super) async fn up(
@@ -156,12 +180,38 @@ pub(super) async fn session(
     stdout: Stdout,
 ) -> Result<Summary, Failure> {
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal() && !is_ci();
-    listen(context.controller.clone(), interactive)?;
+    let live = Live::on_stderr();
+    let suspended = live.clone();
+    listen(context.controller.clone(), interactive, move |stop| {
+        suspended.suspend(stop);
+    })?;
+    let rounds = match request.policy.rounds {
+        Rounds::Count(rounds) => Some(rounds.get()),
+        Rounds::Endless => None,
+    };
+    let progress = Progress::new(request.policy.jobs.get(), rounds).with_keys(live.has_keys());
+    let remembers = live.is_on() && !request.replays.is_empty();
+    let store = context.harness().store.filter(|_| remembers);
     let session = context.harness().start(request, context.controller.clone());
-    let results = Outlet::new(io::stdout());
+    let results = Outlet::new(io::stdout(), notation(stdout == Stdout::Events));
     let lost = results.lost();
-    let mut printer = Printer::new(color, stdout, results);
-    let mut summary = consume(session, &mut printer).await;
+    let mut watcher = Watcher {
+        printer: Printer::new(color, stdout, results, &live),
+        palette: palette(color, &io::stderr()),
+        live: Closing(live),
+        progress,
+        began: Instant::now(),
+    };
+    let past = async {
+        match store {
+            Some(store) => tokio::task::spawn_blocking(move || store.history())
+                .await
+                .ok(),
+            None => None,
+        }
+    };
+    let mut summary = consume(session, &mut watcher, past).await;
+    watcher.live.0.close();
     if let Some(why) = lost.why() {
         let cause = format!("the results could not be written: {why}");
         complain(&cause);
@@ -170,34 +220,95 @@ pub(super) async fn session(
     Ok(summary)
 }
 
-async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
+/// Who shows a session to a person or a program.
+struct Watcher {
+    printer: Printer,
+    palette: Palette,
+    live: Closing,
+    progress: Progress,
+    began: Instant,
+}
+
+/// Gives the terminal back whatever happens.
+struct Closing(Live);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Watcher {
+    fn take(&mut self, event: &RunEvent) {
+        if self.live.0.is_on() {
+            self.progress.fold(event);
+        }
+        self.printer.print(event);
+    }
+
+    fn draw(&self) {
+        let now = self.began.elapsed();
+        self.live
+            .0
+            .draw(|columns, rows| self.progress.lines(now, columns, rows, self.palette));
+    }
+
+    fn press(&mut self, key: u8) {
+        let now = self.began.elapsed();
+        self.printer.press(key, &self.progress, now);
+    }
+}
+
+async fn consume(
+    mut session: Session,
+    watcher: &mut Watcher,
+    past: impl Future<Output = Option<History>>,
+) -> Summary {
     let mut summary = Summary::default();
     let mut step = None;
     let mut running: Vec<ReplayName> = Vec::new();
     let mut finished = false;
+    let began = tokio::time::Instant::now();
+    let mut silence = Silence::begin(began, printed());
+    let mut past = std::pin::pin!(past);
+    let mut past_is_known = false;
     loop {
-        let event = match tokio::time::timeout(HEARTBEAT, session.events.next()).await {
-            Ok(Some(event)) => event,
-            Ok(None) => {
-                // It ended without saying so: it was cut off, and that is never a pass.
-                if !finished {
-                    let cause = "the run broke off".to_owned();
-                    summary.internal_error.get_or_insert(cause);
-                }
-                return summary;
+        if silence.is_too_long(tokio::time::Instant::now(), printed()) && is_ci() {
+            let replays = running.iter().map(ReplayName::as_str);
+            let doing: Vec<&str> = step.into_iter().chain(replays).collect();
+            let doing = doing.join(", ");
+            complain(format_args!(
+                "still at work: {doing} ({})",
+                Seconds(began.elapsed())
+            ));
+        }
+        let due = watcher.live.0.due();
+        let event = tokio::select! {
+            event = session.events.next() => event,
+            key = watcher.live.0.key() => {
+                watcher.press(key);
+                continue;
             }
-            Err(_) => {
-                if is_ci() {
-                    let replays = running.iter().map(ReplayName::as_str);
-                    let doing: Vec<&str> = step.into_iter().chain(replays).collect();
-                    let doing = doing.join(", ");
-                    complain(format_args!(
-                        "still at work: {doing} ({})",
-                        Seconds(summary.took)
-                    ));
+            history = &mut past, if !past_is_known => {
+                past_is_known = true;
+                if let Some(history) = history {
+                    watcher.progress.remember(&history);
                 }
                 continue;
             }
+            () = tokio::time::sleep_until(due.unwrap_or(silence.end())), if due.is_some() => {
+                watcher.draw();
+                continue;
+            }
+            () = tokio::time::sleep_until(silence.end()) => continue,
+        };
+        let Some(event) = event else {
+            // It ended without saying so: it was cut off, and that is never a pass.
+            if !finished {
+                let cause = "the run broke off".to_owned();
+                summary.internal_error.get_or_insert(cause);
+            }
+            return summary;
         };
         match &event.kind {
             RunEventKind::StepStarted { step: begun } => step = Some(begun.word()),
@@ -210,7 +321,7 @@ async fn consume(mut session: Session, printer: &mut Printer) -> Summary {
             _ => {}
         }
         summary.fold(&event);
-        printer.print(&event);
+        watcher.take(&event);
     }
 }
 
@@ -225,9 +336,14 @@ enum Printer {
 }
 
 impl Printer {
-    fn new(color: Color, stdout: Stdout, results: Outlet<io::Stdout>) -> Self {
+    fn new(color: Color, stdout: Stdout, results: Outlet<io::Stdout>, live: &Live) -> Self {
+        let results = if io::stdout().is_terminal() {
+            results.above(live)
+        } else {
+            results
+        };
         let stderr = palette(color, &io::stderr());
-        let errors = || Outlet::new(io::stderr());
+        let errors = || Outlet::new(io::stderr(), Notation::Text).above(live);
         let aside = || Human::new(errors(), errors(), stderr);
         match stdout {
             Stdout::Events => Self::Json(results, aside()),
@@ -248,8 +364,28 @@ impl Printer {
             Self::Aside(human) => human.event(event),
             Self::Json(results, human) => human
                 .event(event)
-                .and_then(|()| writeln!(results, "{}", json_line(&json_event(event))))
+                .and_then(|()| {
+                    // In one piece: each write is a call of the system.
+                    let mut lines = String::new();
+                    for event in json_events(event) {
+                        lines.push_str(&json_line(&event));
+                        lines.push('\n');
+                    }
+                    results.write_all(lines.as_bytes())
+                })
                 .and_then(|()| results.flush()),
+        };
+    }
+
+    fn press(&mut self, key: u8, progress: &Progress, now: Duration) {
+        let _ = match (key, self) {
+            (b'\n' | b'\r' | b'o', Self::Human(human)) => human.so_far(progress, now),
+            (b'\n' | b'\r' | b'o', Self::Aside(human) | Self::Json(_, human)) => {
+                human.so_far(progress, now)
+            }
+            (b'?', Self::Human(human)) => human.keys(),
+            (b'?', Self::Aside(human) | Self::Json(_, human)) => human.keys(),
+            _ => Ok(()),
         };
     }
 }

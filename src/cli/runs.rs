@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::args::{Color, Runs};
-use super::output::{Ended, Failure, palette};
-use super::report::store;
+use super::output::{Ended, Failure, palette, stdout};
+use super::recorded::store;
 use crate::bootstrap::Options;
 use crate::domain::exit::Exit;
 use crate::domain::replay::ReplayName;
@@ -26,7 +26,7 @@ pub(super) fn runs(options: &Options, color: Color, args: &Runs) -> Result<Ended
         return Err(Failure::new(Exit::NothingMatched, "there is no kept run"));
     }
     let palette = palette(color, &io::stdout());
-    let mut out = io::stdout().lock();
+    let mut out = stdout(args.json);
     if args.replays {
         let courses: Vec<_> = store.courses().into_iter().collect();
         write_courses(&mut out, &courses, palette, args.json)?;

@@ -5,7 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use jiff::Timestamp;
 
 use super::args::{Color, Teardown};
-use super::output::{Ended, Failure, Outlet, complain, is_ci, mention_missing_file, palette};
+use super::output::{
+    Ended, Failure, Outlet, complain, is_ci, mention_missing_file, notation, palette,
+};
 use super::run::{Stdout, session};
 use crate::bootstrap::{Context, Options};
 use crate::domain::exit::Exit;
@@ -25,7 +27,7 @@ pub(super) async fn teardown(
     let asker = Asker::by_hand(Timestamp::now(), args.any_age);
     let plan = context.harness().plan(&args.stack, &asker).await?;
     // Who confirmed by flag need not stay for the plan.
-    let mut stdout = Outlet::new(io::stdout());
+    let mut stdout = Outlet::new(io::stdout(), notation(args.json));
     if args.json {
         writeln!(stdout, "{}", json_line(&json_plan(&plan)))?;
     } else {

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::scope::ScopeFields;
+use super::tap::TapFields;
 use super::{Header, SCHEMA_VERSION};
 use crate::domain::hook::Step;
 use crate::domain::id::RunId;
@@ -18,6 +20,7 @@ use crate::domain::replay::{self, Replay, ReplayName};
 use crate::domain::run::{
     Ending, Flaky, Output, ReplayResult, RunEventKind, Signal, StepOutcome, Survivor, Verdict,
 };
+use crate::domain::suite::SuiteName;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +98,12 @@ struct Envelope<'a> {
 fn what(event: &str, line: &[u8]) -> Option<What> {
     let kind = match event {
         "recording" => {
-            let Recording { name, root } = fields(line)?;
-            return Some(What::Header(Header { name, root }));
+            return Some(What::Header(fields::<Recording>(line)?.header()));
         }
         "finished" => return Some(What::Finished),
         "started" => fields::<Started>(line)?.kind(),
+        "again" => fields::<Again>(line)?.kind()?,
+        "gone" => fields::<Gone>(line)?.kind(),
         "step_started" => RunEventKind::StepStarted {
             step: step(&fields::<OfStep>(line)?.step)?,
         },
@@ -168,6 +172,7 @@ fn signal(word: &str) -> Option<Signal> {
         Signal::Interrupt,
         Signal::Terminate,
         Signal::Hangup,
+        Signal::Quit,
         Signal::Kill,
     ]
     .into_iter()
@@ -180,6 +185,21 @@ struct Recording {
     name: String,
     #[serde(default)]
     root: PathBuf,
+    #[serde(default)]
+    scope: Option<ScopeFields>,
+    #[serde(default)]
+    harness: Vec<String>,
+}
+
+impl Recording {
+    fn header(self) -> Header {
+        Header {
+            name: self.name,
+            root: self.root,
+            scope: self.scope.map(ScopeFields::scope).unwrap_or_default(),
+            harness: self.harness.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -198,6 +218,8 @@ struct Started {
 struct Selected {
     name: String,
     #[serde(default)]
+    suite: Option<String>,
+    #[serde(default)]
     file: String,
     #[serde(default)]
     description: Option<String>,
@@ -205,6 +227,42 @@ struct Selected {
     closes: Vec<String>,
     #[serde(default)]
     tags: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Again {
+    why: String,
+    selected: Vec<Selected>,
+    #[serde(default)]
+    steps: Vec<String>,
+}
+
+impl Again {
+    fn kind(self) -> Option<RunEventKind> {
+        let replays = self.selected.into_iter().map(Selected::replay);
+        let steps: Option<Vec<Step>> = self.steps.iter().map(|word| step(word)).collect();
+        Some(RunEventKind::Again {
+            why: self.why,
+            replays: replays.map(Arc::new).collect(),
+            steps: steps?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Gone {
+    #[serde(default)]
+    why: String,
+    replays: Vec<String>,
+}
+
+impl Gone {
+    fn kind(self) -> RunEventKind {
+        RunEventKind::Gone {
+            why: self.why,
+            replays: self.replays.into_iter().map(ReplayName::new).collect(),
+        }
+    }
 }
 
 impl Started {
@@ -224,6 +282,11 @@ impl Started {
 impl Selected {
     fn replay(self) -> Replay {
         Replay {
+            suite: self
+                .suite
+                .as_deref()
+                .map(SuiteName::from)
+                .unwrap_or_default(),
             path: PathBuf::from(&self.file),
             file: self.file,
             header: replay::Header {
@@ -240,6 +303,7 @@ impl Selected {
 fn unknown_replay(name: String) -> Replay {
     Replay {
         name: ReplayName::new(name),
+        suite: SuiteName::default(),
         path: PathBuf::new(),
         file: String::new(),
         header: replay::Header::default(),
@@ -329,6 +393,9 @@ struct ReplayStopping {
 struct ReplayFinished {
     replay: String,
     verdict: String,
+    /// Whether a run with it may pass.
+    #[serde(default)]
+    ok: Option<bool>,
     #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
@@ -353,6 +420,8 @@ struct ReplayFinished {
     #[serde(default)]
     flaky_fails: bool,
     #[serde(default)]
+    tap: Option<TapFields>,
+    #[serde(default)]
     output: Option<PathBuf>,
     #[serde(default)]
     output_bytes_not_kept: u64,
@@ -363,6 +432,12 @@ struct ReplayFinished {
 struct Left {
     pid: u32,
     command: String,
+    #[serde(default = "ended")]
+    ended: bool,
+}
+
+fn ended() -> bool {
+    true
 }
 
 impl ReplayFinished {
@@ -374,6 +449,10 @@ impl ReplayFinished {
             took: seconds(self.seconds)?,
             attempt: self.attempt,
             output: output(self.output, self.output_bytes_not_kept),
+            tap: match self.tap {
+                Some(tap) => Some(tap.tap()?),
+                None => None,
+            },
             slow: self.slow,
             leaky: self.leaky,
             survivors: self
@@ -382,6 +461,7 @@ impl ReplayFinished {
                 .map(|left| Survivor {
                     pid: left.pid,
                     command: left.command,
+                    ended: left.ended,
                 })
                 .collect(),
             retried: self.retried,
@@ -393,21 +473,40 @@ impl ReplayFinished {
         })
     }
 
+    fn ending(&self) -> Option<Ending> {
+        match (self.exit_code, self.signal) {
+            (Some(code), _) => Some(Ending::Code(code)),
+            (None, signal) => signal.map(Ending::Signal),
+        }
+    }
+
     fn verdict(&self) -> Option<Verdict> {
         let reason = || self.reason.clone().unwrap_or_default();
         Some(match &*self.verdict {
             "passed" => Verdict::Passed,
-            "failed" => Verdict::Failed(match (self.exit_code, self.signal) {
-                (Some(code), _) => Ending::Code(code),
-                (None, signal) => Ending::Signal(signal?),
-            }),
+            "failed" if self.reason.is_some() => Verdict::Contradicted { reason: reason() },
+            "failed" => Verdict::Failed(self.ending()?),
+            "errored" => Verdict::Errored(self.ending()?),
+            "failed as expected" => Verdict::FailedAsExpected { reason: reason() },
             "timed out" => Verdict::TimedOut {
                 after: seconds(self.timeout.unwrap_or(self.seconds))?,
             },
             "skipped" => Verdict::Skipped { reason: reason() },
             "aborted" => Verdict::Aborted,
             "could not start" => Verdict::CouldNotStart { reason: reason() },
-            _ => return None,
+            _ => self.unknown_verdict()?,
+        })
+    }
+
+    /// A later tackroom's, in its words: what this one can say of it is whether it is a failure.
+    fn unknown_verdict(&self) -> Option<Verdict> {
+        let reason = match &self.reason {
+            Some(reason) => format!("{}: {reason}", self.verdict),
+            None => self.verdict.clone(),
+        };
+        Some(match self.ok? {
+            true => Verdict::Skipped { reason },
+            false => Verdict::Contradicted { reason },
         })
     }
 }
@@ -479,9 +578,22 @@ mod tests {
     use super::*;
     use crate::codec;
     use crate::domain::run::RunEvent;
+    use crate::domain::tap::{self, Tap};
 
     fn decode(line: &[u8]) -> Result<Line, DecodeError> {
         super::decode(line, |_| true)
+    }
+
+    fn said() -> Tap {
+        let mut reader = tap::Reader::default();
+        let text = "1..9\n    not ok - in\nnot ok - \u{202e}a # TODO why\nok # skip\nok # TODO\nok";
+        text.lines().for_each(|line| reader.line(line));
+        reader.line("Bail out! now");
+        Tap {
+            skip_all: Some("x".to_owned()),
+            left_out: 3,
+            ..reader.finish()
+        }
     }
 
     fn result(verdict: Verdict) -> RunEventKind {
@@ -492,11 +604,13 @@ mod tests {
             took: Duration::from_nanos(1_500_000_001),
             attempt: 2,
             output: output(Some(PathBuf::from("/state/runs/r/output.log")), 7),
+            tap: Some(Box::new(said())),
             slow: true,
             leaky: true,
             survivors: vec![Survivor {
                 pid: 7,
                 command: "sleep 1000".to_owned(),
+                ended: false,
             }],
             retried: true,
             flaky: Flaky::Fails,
@@ -527,6 +641,7 @@ mod tests {
         };
         let replay = Replay {
             name: ReplayName::new("a b"),
+            suite: "e2e".into(),
             path: PathBuf::from("replays/a b.sh"),
             file: "replays/a b.sh".to_owned(),
             header: replay::Header {
@@ -545,8 +660,17 @@ mod tests {
         let kinds = [
             RunEventKind::Started {
                 run: RunId::new(Timestamp::UNIX_EPOCH, 1),
-                replays: vec![Arc::new(replay)],
+                replays: vec![Arc::new(replay.clone())],
                 stacks: vec!["tenant".into(), "other".into()],
+            },
+            RunEventKind::Again {
+                why: reason(),
+                replays: vec![Arc::new(replay)],
+                steps: vec![Step::Up, Step::Seed],
+            },
+            RunEventKind::Gone {
+                why: reason(),
+                replays: vec![ReplayName::new("a b"), ReplayName::new("é")],
             },
             RunEventKind::StepStarted { step: Step::Ready },
             step(StepOutcome::Done),
@@ -569,6 +693,9 @@ mod tests {
             result(Verdict::Passed),
             result(Verdict::Failed(Ending::Code(3))),
             result(Verdict::Failed(Ending::Signal(9))),
+            result(Verdict::Contradicted { reason: reason() }),
+            result(Verdict::FailedAsExpected { reason: reason() }),
+            result(Verdict::Errored(Ending::Code(127))),
             result(Verdict::TimedOut {
                 after: Duration::from_secs(20),
             }),
@@ -593,10 +720,37 @@ mod tests {
         let header = Header {
             name: "shop".to_owned(),
             root: PathBuf::from("/work"),
+            scope: crate::domain::scope::Scope::compose_projects(),
+            harness: vec!["tenant".into()],
         };
         let line = codec::line(&codec::header(&header, Timestamp::UNIX_EPOCH));
         let read = decode(line.as_bytes()).unwrap();
         assert_eq!(read.what, What::Header(header));
+    }
+
+    #[test]
+    fn a_verdict_that_is_not_known_is_a_failure_or_none_in_its_own_words() {
+        let (_, line) = written(result(Verdict::Aborted));
+        let mut value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        value["verdict"] = json!("bewitched");
+        let verdict = |value: &serde_json::Value| match decode(value.to_string().as_bytes()) {
+            Ok(Line {
+                what: What::Event(kind),
+                ..
+            }) => match *kind {
+                RunEventKind::ReplayFinished(result) => Some(result.verdict),
+                _ => None,
+            },
+            _ => None,
+        };
+        let reason = "bewitched".to_owned();
+        assert_eq!(verdict(&value), Some(Verdict::Contradicted { reason }));
+        value["ok"] = json!(true);
+        value["reason"] = json!("by night");
+        let reason = "bewitched: by night".to_owned();
+        assert_eq!(verdict(&value), Some(Verdict::Skipped { reason }));
+        value["ok"] = json!(null);
+        assert_eq!(verdict(&value), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::Header;
+use super::{Header, tap};
 use crate::domain::exit::Exit;
 use crate::domain::plan::{Item, ItemOutcome, Spared, TeardownPlan};
 use crate::domain::replay::Replay;
@@ -40,11 +40,27 @@ pub fn line(value: &Value) -> String {
     line
 }
 
-/// One event of a run. The values are scripts' own bytes where scripts speak, with invalid UTF-8
+/// One event of a run, without the lines of an output: those are [`events`]. The values are scripts' own bytes where scripts speak, with invalid UTF-8
 /// replaced.
 pub fn event(event: &RunEvent) -> Value {
     let (name, fields) = kind(&event.kind);
     object(name, event.at, event.offset, fields)
+}
+
+/// As [`event`], with one object for each line of an output.
+pub fn events(event: &RunEvent) -> Vec<Value> {
+    let (RunEventKind::StepOutput { lines, .. } | RunEventKind::ReplayOutput { lines, .. }) =
+        &event.kind
+    else {
+        return vec![self::event(event)];
+    };
+    let (name, fields) = kind(&event.kind);
+    let one = |line: &[u8]| {
+        let mut fields = fields.clone();
+        fields["line"] = json!(lossy(line));
+        object(name, event.at, event.offset, fields)
+    };
+    lines.iter().map(one).collect()
 }
 
 /// What stands before the events of a run that is kept.
@@ -52,6 +68,8 @@ pub fn header(header: &Header, at: Timestamp) -> Value {
     let fields = json!({
         "name": header.name,
         "root": header.root.to_string_lossy(),
+        "scope": super::scope::encode(&header.scope),
+        "harness": header.harness.iter().map(|name| &**name).collect::<Vec<_>>(),
         "tackroom": env!("CARGO_PKG_VERSION"),
     });
     object("recording", at, Duration::ZERO, fields)
@@ -85,11 +103,27 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
                 "stacks": stacks.iter().map(|name| &**name).collect::<Vec<_>>(),
             }),
         ),
-        RunEventKind::StepStarted { step } => ("step_started", json!({ "step": step.word() })),
-        RunEventKind::StepOutput { step, line } => (
-            "step_output",
-            json!({ "step": step.word(), "line": lossy(line) }),
+        RunEventKind::Again {
+            why,
+            replays,
+            steps,
+        } => (
+            "again",
+            json!({
+                "why": why,
+                "selected": replays.iter().map(|selected| replay(selected)).collect::<Vec<_>>(),
+                "steps": steps.iter().map(|step| step.word()).collect::<Vec<_>>(),
+            }),
         ),
+        RunEventKind::Gone { why, replays } => (
+            "gone",
+            json!({
+                "why": why,
+                "replays": replays.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+            }),
+        ),
+        RunEventKind::StepStarted { step } => ("step_started", json!({ "step": step.word() })),
+        RunEventKind::StepOutput { step, .. } => ("step_output", json!({ "step": step.word() })),
         RunEventKind::StepProgress { step, progress } => (
             "step_progress",
             json!({
@@ -130,10 +164,9 @@ fn kind(kind: &RunEventKind) -> (&'static str, Value) {
                 "timeout": timeout.map(|timeout| timeout.as_secs_f64()),
             }),
         ),
-        RunEventKind::ReplayOutput { replay, line } => (
-            "replay_output",
-            json!({ "replay": replay.as_str(), "line": lossy(line) }),
-        ),
+        RunEventKind::ReplayOutput { replay, .. } => {
+            ("replay_output", json!({ "replay": replay.as_str() }))
+        }
         RunEventKind::ReplaySlow { replay, after } => (
             "replay_slow",
             json!({ "replay": replay.as_str(), "after": after.as_secs_f64() }),
@@ -205,13 +238,11 @@ fn item_outcome(outcome: &ItemOutcome) -> (&'static str, Option<&str>) {
 fn replay_result(result: &ReplayResult) -> Value {
     let (code, signal) = match &result.verdict {
         Verdict::Passed => (Some(0), None),
-        Verdict::Failed(Ending::Code(code)) => (Some(*code), None),
-        Verdict::Failed(Ending::Signal(signal)) => (None, Some(*signal)),
+        Verdict::Failed(ending) | Verdict::Errored(ending) => match ending {
+            Ending::Code(code) => (Some(*code), None),
+            Ending::Signal(signal) => (None, Some(*signal)),
+        },
         _ => (None, None),
-    };
-    let reason = match &result.verdict {
-        Verdict::Skipped { reason } | Verdict::CouldNotStart { reason } => Some(reason),
-        _ => None,
     };
     let timeout = match &result.verdict {
         Verdict::TimedOut { after } => Some(after.as_secs_f64()),
@@ -220,7 +251,9 @@ fn replay_result(result: &ReplayResult) -> Value {
     json!({
         "replay": result.replay.as_str(),
         "verdict": result.verdict.word(),
-        "reason": reason,
+        // For readers that do not know the word.
+        "ok": result.is_ok(),
+        "reason": result.verdict.reason(),
         "exit_code": code,
         "signal": signal,
         "timeout": timeout,
@@ -235,8 +268,13 @@ fn replay_result(result: &ReplayResult) -> Value {
         "survivors": result
             .survivors
             .iter()
-            .map(|survivor| json!({ "pid": survivor.pid, "command": survivor.command }))
+            .map(|survivor| json!({
+                "pid": survivor.pid,
+                "command": survivor.command,
+                "ended": survivor.ended,
+            }))
             .collect::<Vec<_>>(),
+        "tap": result.tap.as_deref().map(tap::encode),
         "output": file(&result.output),
         "output_bytes_not_kept": result.output.not_on_disk,
     })
@@ -256,6 +294,8 @@ pub fn summary(summary: &Summary) -> Value {
         "skipped": counts.skipped,
         "aborted": counts.aborted,
         "could_not_start": counts.could_not_start,
+        "errored": counts.errored,
+        "failed_as_expected": counts.failed_as_expected,
         "flaky": counts.flaky,
         "not_run": summary.not_run.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
         "left_behind": summary.left_behind.iter().map(item).collect::<Vec<_>>(),
@@ -303,6 +343,7 @@ pub fn plan(plan: &TeardownPlan) -> Value {
 pub fn replay(replay: &Replay) -> Value {
     json!({
         "name": replay.name.as_str(),
+        "suite": &*replay.suite,
         "file": replay.file,
         "description": replay.header.description,
         "closes": replay.header.closes,

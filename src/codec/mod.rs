@@ -5,11 +5,15 @@
 
 mod decode;
 mod encode;
+mod scope;
+mod tap;
 
 use std::path::PathBuf;
 
+use crate::domain::scope::{Scope, StackName};
+
 pub use decode::{DecodeError, Line, What, decode};
-pub use encode::{SCHEMA_VERSION, event, header, line, plan, replay, summary};
+pub use encode::{SCHEMA_VERSION, event, events, header, line, plan, replay, summary};
 
 /// What an event log says of itself in its first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,4 +22,8 @@ pub struct Header {
     pub name: String,
     /// The configuration's directory, to which the files of replays are relative.
     pub root: PathBuf,
+    /// What the run looked at; empty where that was not written down.
+    pub scope: Scope,
+    /// The stacks of the harness.
+    pub harness: Vec<StackName>,
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::reader::{Source, Table};
-use super::schema::{Config, Harness, Ready, Replays};
+use super::schema::{Config, Harness, MEBIBYTE, Ready};
+use super::suite;
 use crate::domain::claims::Claims;
 use crate::domain::hook::Hook;
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_WORKING_DIR, Condition};
@@ -75,9 +75,23 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     // The directory decides which compose project is ours, so links must not hide it.
     let real = path.canonicalize().map_err(read)?;
     let text = std::fs::read_to_string(&real).map_err(read)?;
+    of_text(&text, path, &real)
+}
+
+/// Reads what stood in a file, whatever stands there now.
+///
+/// # Errors
+///
+/// Fails with every mistake in it.
+pub fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    of_text(text, path, path)
+}
+
+fn of_text(text: &str, path: &Path, real: &Path) -> Result<Config, ConfigError> {
     let root = real.parent().unwrap_or(Path::new("/"));
-    parse(&text, path, root).map(|config| Config {
-        file: Some(real.clone()),
+    parse(text, path, root).map(|config| Config {
+        file: Some(real.to_owned()),
+        text: text.into(),
         ..config
     })
 }
@@ -114,15 +128,16 @@ fn config(root_table: Table<'_>, root: &Path) -> Config {
         engine.finish();
         host
     });
-    let log_budget = root_table
-        .table("logs")
-        .and_then(|logs| {
-            let budget = logs.integer("budget_mib", 1..65_536);
-            logs.finish();
-            budget
-        })
-        .and_then(|mebibytes| u64::try_from(mebibytes).ok())
-        .map_or(defaults.log_budget, |mebibytes| mebibytes * 1024 * 1024);
+    let logs = root_table.table("logs");
+    let mebibytes = |key| {
+        let mebibytes = logs.as_ref()?.integer(key, 1..65_536)?;
+        u64::try_from(mebibytes).ok().map(|count| count * MEBIBYTE)
+    };
+    let log_budget = mebibytes("budget_mib").unwrap_or(defaults.log_budget);
+    let log_cap = mebibytes("record_mib").unwrap_or(defaults.log_cap);
+    if let Some(logs) = logs {
+        logs.finish();
+    }
     let harness_table = root_table.table("harness");
     let env = harness_table
         .as_ref()
@@ -149,19 +164,24 @@ fn config(root_table: Table<'_>, root: &Path) -> Config {
         }
     };
     let harness = harness_table.map(|table| harness(table, root, env, &scope));
-    let replays = root_table
-        .table("replays")
-        .map_or(defaults.replays, replays);
+    let replays = suite::replays(
+        root_table.table("replays"),
+        root_table.tables("suite"),
+        defaults.replays,
+        root,
+    );
     root_table.finish();
     Config {
         name,
         root: root.to_owned(),
         file: None,
+        text: defaults.text,
         engine_host,
         scope,
         harness,
         replays,
         log_budget,
+        log_cap,
     }
 }
 
@@ -469,47 +489,4 @@ fn ready(table: Table<'_>) -> Ready {
     }
     table.finish();
     ready
-}
-
-fn replays(table: Table<'_>) -> Replays {
-    let defaults = Replays::default();
-    let globs = |key, default| {
-        let globs: Vec<String> = table.strings(key).unwrap_or(default);
-        for glob in &globs {
-            if let Err(error) = glob::Pattern::new(glob) {
-                table.reject(key, format!("{glob:?}: {error}"));
-            }
-        }
-        globs
-    };
-    let replays = Replays {
-        paths: globs("paths", defaults.paths),
-        exclude: globs("exclude", defaults.exclude),
-        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
-        timeout_factor: table
-            .integer("timeout_factor", 1..1_001)
-            .and_then(|factor| u32::try_from(factor).ok())
-            .and_then(NonZeroU32::new),
-        slow: table.duration("slow").unwrap_or(defaults.slow),
-        grace: table.duration("grace").unwrap_or(defaults.grace),
-        jobs: table
-            .integer("jobs", 1..1_025)
-            .and_then(|jobs| usize::try_from(jobs).ok())
-            .and_then(NonZeroUsize::new)
-            .unwrap_or(defaults.jobs),
-        retries: table
-            .integer("retries", 0..101)
-            .and_then(|retries| u32::try_from(retries).ok())
-            .unwrap_or(defaults.retries),
-        skip_exit_code: table
-            .integer("skip_exit_code", 1..256)
-            .and_then(|code| i32::try_from(code).ok())
-            .unwrap_or(defaults.skip_exit_code),
-        keep_runs: table
-            .integer("keep_runs", 1..100_000)
-            .and_then(|runs| usize::try_from(runs).ok())
-            .unwrap_or(defaults.keep_runs),
-    };
-    table.finish();
-    replays
 }

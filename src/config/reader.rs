@@ -139,6 +139,39 @@ impl<'a> Table<'a> {
         number
     }
 
+    /// An array of whole numbers; a lone one is an array of one.
+    pub(super) fn integers(&self, key: &'static str, range: Range<i32>) -> Option<Vec<i32>> {
+        let value = self.get(key)?;
+        let items: Vec<&DeValue<'_>> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().map(Spanned::get_ref).collect(),
+            single => vec![single],
+        };
+        let number = |item: &DeValue<'_>| match item {
+            DeValue::Integer(digits) => i32::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            _ => None,
+        };
+        let numbers: Option<Vec<i32>> = items.into_iter().map(number).collect();
+        let numbers = numbers.filter(|numbers| numbers.iter().all(|n| range.contains(n)));
+        if numbers.is_none() {
+            let last = range.end - 1;
+            let why = format!("must be whole numbers from {} to {last}", range.start);
+            self.reject(key, why);
+        }
+        numbers
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.string(key)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let why = format!("{text:?} is none of {}", words.join(", "));
+            self.reject(key, why);
+        }
+        found.map(|(_, meant)| *meant)
+    }
+
     pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
         let text = self.string(key)?;
         let duration = parse_duration(&text);

@@ -4,6 +4,7 @@
 //! UTF-8, and anybody can put such a name into `/tmp`.
 
 use std::collections::BTreeMap;
+use std::fs::{DirEntry, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +16,28 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-/// What a glob matches below a directory, each path once. A directory that cannot be read stands
-/// for what it may hold, with its error.
+/// What is at a path, by its entry in its directory: looking at each of ten thousand files once more
+/// would take longer than to find them.
+#[derive(Debug)]
+pub enum Found {
+    File,
+    /// A directory, a link, or something else.
+    Other,
+    /// A directory that cannot be read, which stands for what it may hold.
+    Unreadable(io::Error),
+}
+
+impl Found {
+    fn of(kind: FileType) -> Self {
+        if kind.is_file() {
+            Self::File
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// What a glob matches below a directory, each path once.
 ///
 /// `*`, `?` and `[…]` match within a name (its invalid bytes as U+FFFD), and no leading dot; `**`
 /// is any number of directories, without following links.
@@ -24,7 +45,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 /// # Errors
 ///
 /// Fails on a glob that cannot be read.
-pub fn walk(root: &Path, glob: &str) -> Result<BTreeMap<PathBuf, Option<io::Error>>, PatternError> {
+pub fn walk(root: &Path, glob: &str) -> Result<BTreeMap<PathBuf, Found>, PatternError> {
     let parts = glob
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
@@ -53,49 +74,58 @@ impl Part {
     }
 }
 
-fn descend(directory: &Path, parts: &[Part], found: &mut BTreeMap<PathBuf, Option<io::Error>>) {
+fn descend(directory: &Path, parts: &[Part], found: &mut BTreeMap<PathBuf, Found>) {
     let Some((part, rest)) = parts.split_first() else {
         return;
     };
     match part {
-        Part::Literal(name) => take(directory.join(name), rest, found),
+        Part::Literal(name) => take(directory.join(name), None, rest, found),
         Part::Name(pattern) => {
-            for path in entries(directory, found) {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                if pattern.matches_with(&name, OPTIONS) {
-                    take(path, rest, found);
+            for entry in entries(directory, found) {
+                let name = entry.file_name();
+                if pattern.matches_with(&name.to_string_lossy(), OPTIONS) {
+                    take(directory.join(name), entry.file_type().ok(), rest, found);
                 }
             }
         }
         Part::Anywhere => {
             descend(directory, rest, found);
-            for path in entries(directory, found) {
-                let name = path.file_name().unwrap_or_default();
+            for entry in entries(directory, found) {
+                let name = entry.file_name();
                 let hidden = name.as_encoded_bytes().starts_with(b".");
-                if !hidden && path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
-                    descend(&path, parts, found);
+                if !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    descend(&directory.join(name), parts, found);
                 }
             }
         }
     }
 }
 
-fn take(path: PathBuf, rest: &[Part], found: &mut BTreeMap<PathBuf, Option<io::Error>>) {
+/// `kind` is known where the path was read from its directory.
+fn take(
+    path: PathBuf,
+    kind: Option<FileType>,
+    rest: &[Part],
+    found: &mut BTreeMap<PathBuf, Found>,
+) {
     if !rest.is_empty() {
         descend(&path, rest, found);
-    } else if path.symlink_metadata().is_ok() {
-        found.insert(path, None);
+        return;
+    }
+    let look = || path.symlink_metadata().ok().map(|it| it.file_type());
+    if let Some(kind) = kind.or_else(look) {
+        found.insert(path, Found::of(kind));
     }
 }
 
 /// What is in a directory. One that is none, or that is not there, holds nothing.
-fn entries(directory: &Path, found: &mut BTreeMap<PathBuf, Option<io::Error>>) -> Vec<PathBuf> {
+fn entries(directory: &Path, found: &mut BTreeMap<PathBuf, Found>) -> Vec<DirEntry> {
     match std::fs::read_dir(directory) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Ok(entries) => entries.flatten().collect(),
         Err(error) => {
             let nothing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
             if !nothing.contains(&error.kind()) {
-                found.insert(directory.to_owned(), Some(error));
+                found.insert(directory.to_owned(), Found::Unreadable(error));
             }
             Vec::new()
         }

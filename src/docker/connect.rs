@@ -5,10 +5,11 @@ use std::time::Duration;
 use hyper::HeaderMap;
 
 use super::DockerEngine;
+use super::convert::moment;
 use super::endpoint::Surroundings;
 use super::explain::{explain, protocol, too_old};
 use super::transport::Transport;
-use crate::domain::link::EngineInfo;
+use crate::domain::link::{EngineHost, EngineInfo};
 use crate::engine::EngineError;
 
 /// The oldest API that is supported, that of Docker 20.10.
@@ -54,6 +55,17 @@ pub(super) async fn info(engine: &DockerEngine) -> Result<EngineInfo, EngineErro
             Err(protocol(transport.endpoint(), &words))
         }
     }
+}
+
+/// The machine that the engine runs on. It takes much longer than [`info`].
+pub(super) async fn host(engine: &DockerEngine) -> Result<EngineHost, EngineError> {
+    let info = engine.bounded(engine.docker.info()).await?;
+    Ok(EngineHost {
+        name: info.name.unwrap_or_default(),
+        os: info.operating_system.or(info.os_type).unwrap_or_default(),
+        arch: info.architecture.unwrap_or_default(),
+        now: info.system_time.as_deref().and_then(moment),
+    })
 }
 
 fn identify(headers: &HeaderMap, endpoint: &str) -> Option<EngineInfo> {

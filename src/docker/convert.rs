@@ -203,7 +203,13 @@ fn action(word: &str, attributes: &HashMap<String, String>) -> Action {
                 .iter()
                 .find_map(|key| attributes.get(*key)?.parse().ok()),
         },
-        "stop" | "kill" | "restart" => Action::Stopped,
+        "kill" => Action::Signalled {
+            signal: attributes
+                .get("signal")
+                .and_then(|signal| signal.parse().ok()),
+        },
+        "stop" => Action::Stopped,
+        "restart" => Action::Restarted,
         "oom" => Action::OutOfMemory,
         "health_status" => Action::Health(rest.to_owned()),
         "pause" => Action::Paused,
@@ -303,12 +309,8 @@ fn mounts(points: Vec<MountPoint>) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = points
         .into_iter()
         .map(|point| {
-            let kind = match point.typ.as_ref().map(AsRef::as_ref) {
-                Some("bind") => MountKind::Bind,
-                Some("volume") => MountKind::Volume,
-                Some("tmpfs") => MountKind::Tmpfs,
-                _ => MountKind::Other,
-            };
+            let kind = point.typ.as_ref().map_or("", AsRef::as_ref);
+            let kind = MountKind::parse(kind);
             let source = match kind {
                 MountKind::Volume => point.name.or(point.source),
                 _ => point.source,
@@ -519,7 +521,9 @@ mod tests {
         for (word, expected) in [
             ("create", Action::Created),
             ("start", Action::Started),
-            ("kill", Action::Stopped),
+            ("kill", Action::Signalled { signal: None }),
+            ("stop", Action::Stopped),
+            ("restart", Action::Restarted),
             ("oom", Action::OutOfMemory),
             (
                 "health_status: healthy",
@@ -538,5 +542,8 @@ mod tests {
         ] {
             assert_eq!(action(word, &none), expected, "{word}");
         }
+        let with = HashMap::from([("signal".to_owned(), "9".to_owned())]);
+        let killed = Action::Signalled { signal: Some(9) };
+        assert_eq!(action("kill", &with), killed);
     }
 }

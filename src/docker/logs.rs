@@ -6,6 +6,7 @@
 //! The engine sends every line as a piece of its own. So the answer is read and taken apart here
 //! and not by bollard, which makes a task's turn and several allocations of each.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, stream};
@@ -283,10 +284,13 @@ impl Decoder {
         // It may never end. It is cut in front of what could be the beginning of a timestamp.
         let border = rest.len() - (WHOLE + FRACTION);
         let near = border.saturating_sub(WHOLE + FRACTION);
-        let own = self.own_stamp(rest);
-        let stamp = own.and_then(|own| memmem::find(rest.get(near..)?, &own));
+        let own = self.own_stamp(rest).map(Cow::into_owned);
+        let stamp = own
+            .as_ref()
+            .and_then(|own| memmem::find(rest.get(near..)?, own));
         let end = stamp.map_or(border, |at| border.min(near + at));
         self.line(rest.get(..end).unwrap_or_default(), batch);
+        self.torn = own;
         start + end
     }
 
@@ -306,16 +310,15 @@ impl Decoder {
             start = next;
         }
         self.part(Channel::Out, line.get(start..).unwrap_or_default(), batch);
-        self.torn = Some(own);
     }
 
     /// The timestamp that stands before each part of a terminal's line, with the blank behind it.
-    fn own_stamp(&mut self, line: &[u8]) -> Option<Vec<u8>> {
-        if self.torn.is_some() {
-            return self.torn.clone();
+    fn own_stamp<'l>(&mut self, line: &'l [u8]) -> Option<Cow<'l, [u8]>> {
+        if let Some(torn) = &self.torn {
+            return Some(Cow::Owned(torn.clone()));
         }
         let (_, length) = self.clock.stamp(line)?;
-        Some(line.get(..length)?.to_vec())
+        Some(Cow::Borrowed(line.get(..length)?))
     }
 
     fn part(&mut self, channel: Channel, message: &[u8], batch: &mut PartBatch) {

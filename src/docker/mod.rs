@@ -30,7 +30,7 @@ use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
 use crate::domain::line::PartBatch;
-use crate::domain::link::EngineInfo;
+use crate::domain::link::{EngineHost, EngineInfo};
 use crate::domain::selector::Selector;
 use crate::domain::stats::Usage;
 use crate::engine::{
@@ -84,6 +84,10 @@ impl DockerEngine {
 impl Engine for DockerEngine {
     fn info(&self) -> Answer<'_, EngineInfo> {
         connect::info(self).boxed()
+    }
+
+    fn host(&self) -> Answer<'_, EngineHost> {
+        connect::host(self).boxed()
     }
 
     fn list(&self, selector: &Selector) -> Answer<'_, Vec<Container>> {

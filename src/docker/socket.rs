@@ -105,9 +105,10 @@ impl<S: Watched> Socket<S> {
                 buf.advance(read);
                 Some(Ok(()))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => None,
+                _ => Some(Err(error)),
+            },
         }
     }
 }

@@ -157,6 +157,38 @@ pub enum MountKind {
     Other,
 }
 
+impl MountKind {
+    /// The engine's word for it. Unknown words become [`MountKind::Other`].
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "bind" => Self::Bind,
+            "volume" => Self::Volume,
+            "tmpfs" => Self::Tmpfs,
+            _ => Self::Other,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Volume => "volume",
+            Self::Tmpfs => "tmpfs",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a container is titled: its compose service if it has one, its name otherwise. A service's
+/// second replica keeps its full name, since the title alone would be ambiguous.
+pub fn title<'a>(labels: &'a Labels, name: &'a str) -> &'a str {
+    let service = labels.get(COMPOSE_SERVICE).filter(|s| !s.is_empty());
+    let replica = labels.get("com.docker.compose.container-number");
+    match service {
+        Some(service) if replica.is_none_or(|number| number == "1") => service,
+        _ => name,
+    }
+}
+
 impl Container {
     /// A running container of which nothing but the id is known.
     #[cfg(test)]
@@ -238,15 +270,9 @@ impl Container {
         })
     }
 
-    /// What a row is titled: the compose service if it has one, its name otherwise. A service's
-    /// second replica keeps its full name, since the title alone would be ambiguous.
+    /// See [`title`].
     pub fn title(&self) -> &str {
-        let service = self.labels.get(COMPOSE_SERVICE).filter(|s| !s.is_empty());
-        let replica = self.labels.get("com.docker.compose.container-number");
-        match service {
-            Some(service) if replica.is_none_or(|number| number == "1") => service,
-            _ => &self.name,
-        }
+        title(&self.labels, &self.name)
     }
 
     /// Running and, where it has a health check, healthy.

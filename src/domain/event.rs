@@ -24,8 +24,14 @@ pub enum Action {
     Died {
         exit_code: Option<i64>,
     },
-    /// Stopped, killed or restarted on request; `Died` comes as well, in no fixed order.
+    /// Its main process was sent a signal, by number; `Died` comes as well where it ended by that.
+    Signalled {
+        signal: Option<i64>,
+    },
+    /// Stopped on request; `Died` comes as well, in no fixed order.
     Stopped,
+    /// Stopped and started again on request; `Died` and `Started` come as well.
+    Restarted,
     OutOfMemory,
     Health(String),
     Paused,

@@ -47,7 +47,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "everything passed (skips allowed)",
-            Self::Failed => "a replay failed, timed out, was aborted or could not start",
+            Self::Failed => "a replay failed, timed out, errored, was aborted or could not start",
             Self::Usage => "wrong usage or configuration",
             Self::Harness => "the harness did not come up, or seed failed",
             Self::NothingMatched => "nothing matched",

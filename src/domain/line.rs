@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+/// The two channels of a container may be out of order by less than this.
+pub const DISORDER: SignedDuration = SignedDuration::from_secs(1);
 
 /// Which of its two outputs a container wrote to. A TTY has only the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

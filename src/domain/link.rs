@@ -15,6 +15,17 @@ pub struct EngineInfo {
     pub endpoint: String,
 }
 
+/// The machine that an engine runs on, as the engine says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineHost {
+    /// Empty where it does not say, as everything here.
+    pub name: String,
+    pub os: String,
+    pub arch: String,
+    /// Its clock at some time between the request and the answer.
+    pub now: Option<Timestamp>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
     /// Nothing was answered yet.

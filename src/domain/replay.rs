@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::suite::SuiteName;
+
 /// A replay's name: its file name without the extension, preceded by as many parent folders as
 /// it takes to be the only one of that name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,23 +24,41 @@ impl ReplayName {
         &self.0
     }
 
-    /// As one component of a path: a name may hold `..` or begin with `/`, and what is kept of a run
-    /// must stay inside of the run. Every byte but ASCII letters, digits, `_`, `-` and inner dots is
-    /// percent-encoded (RFC 3986, section 2.1), so no two names share a directory.
+    /// As one component of a path, so that what is kept of a run stays inside of the run.
     pub fn as_path_component(&self) -> String {
-        use fmt::Write;
-        let mut encoded = String::new();
-        for (position, byte) in self.0.bytes().enumerate() {
-            match byte {
-                b'.' if position > 0 => encoded.push('.'),
-                b'_' | b'-' => encoded.push(char::from(byte)),
-                byte if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-                byte => {
-                    let _ = write!(encoded, "%{byte:02X}");
-                }
+        path_component(&self.0)
+    }
+}
+
+/// A name as one component of a path: it may hold `..` or begin with `/`. Every byte but ASCII
+/// letters, digits, `_`, `-` and inner dots is percent-encoded (RFC 3986, section 2.1), so no two
+/// names share a path.
+pub fn path_component(name: &str) -> String {
+    use fmt::Write;
+    let mut encoded = String::new();
+    for (position, byte) in name.bytes().enumerate() {
+        match byte {
+            b'.' if position > 0 => encoded.push('.'),
+            b'_' | b'-' => encoded.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
+            byte => {
+                let _ = write!(encoded, "%{byte:02X}");
             }
         }
-        encoded
+    }
+    encoded
+}
+
+impl ReplayName {
+    /// Where an attempt leaves what is kept of it, in the directory of its run. A later one has a
+    /// directory of its own in that of the first.
+    pub fn attempt_directory(&self, number: u32) -> PathBuf {
+        let directory = PathBuf::from("replays").join(self.as_path_component());
+        if number > 1 {
+            directory.join(format!("attempt-{number}"))
+        } else {
+            directory
+        }
     }
 }
 
@@ -52,6 +72,7 @@ impl fmt::Display for ReplayName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
     pub name: ReplayName,
+    pub suite: SuiteName,
     /// Absolute.
     pub path: PathBuf,
     /// Relative to the configuration's directory, with `/`; what reports and editors want.

@@ -1,8 +1,9 @@
-//! What every engine must do: one suite, run on the fake and on a real daemon.
+//! What every engine must do: one suite, run on the fake, on a recording and on a real daemon.
 //!
 //! A test on the fake proves something only because the fake passes what the real one passes.
 //! An implementation gives a [`World`], in which containers can be made, and the macro
-//! [`engine_contract!`](crate::engine_contract) makes one test of each rule.
+//! [`engine_contract!`](crate::engine_contract) makes one test of each rule. A recording passes the
+//! rules that are about reading: its world makes containers elsewhere, and reads a recording of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::fake::Step;
+use super::fake::{FakeContainer, FakeEngine, Step};
 use super::{Engine, ErrorKind, LogRequest, Removal, Stream, Tail, parts};
-use crate::domain::container::State;
+use crate::domain::container::{MountKind, State};
 use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::label::{Condition, Labels};
@@ -30,7 +31,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A place in which containers can be made on an engine. Everything in it is removed with it.
 pub trait World: Send + Sync {
+    /// Where containers are made and run.
     fn engine(&self) -> Arc<dyn Engine>;
+
+    /// Where they are looked at: there, or in a recording of it as it is now.
+    fn reader(&self) -> impl Future<Output = Arc<dyn Engine>> + Send {
+        std::future::ready(self.engine())
+    }
 
     /// A label that this world puts on everything that it makes, and nobody else uses.
     fn own_label(&self) -> (String, String);
@@ -81,27 +88,36 @@ impl Spec {
 #[macro_export]
 macro_rules! engine_contract {
     ($world:expr) => {
+        $crate::engine_contract!(reading $world);
+        $crate::engine_contract!(@each $world;
+            an_inspect_of_what_is_gone_is_not_found
+            an_inspect_tells_how_a_container_ends
+            what_happens_after_the_subscription_is_seen
+            nothing_from_before_the_subscription_is_seen
+            a_followed_log_ends_with_the_container
+            the_log_of_what_is_gone_is_not_found
+            a_stop_is_asked_for_twice
+            a_removal_takes_what_runs_and_is_done_once
+            networks_and_volumes_are_found_by_all_labels
+            what_is_in_use_is_not_removed
+        );
+    };
+    // The rules that hold where nothing happens any more.
+    (reading $world:expr) => {
         $crate::engine_contract!(@each $world;
             the_engine_says_what_it_is
             all_conditions_must_match
-            an_inspect_of_what_is_gone_is_not_found
+            what_never_was_is_not_found
             an_inspect_tells_how_a_container_ended
-            what_happens_after_the_subscription_is_seen
-            nothing_from_before_the_subscription_is_seen
+            an_image_is_found_by_the_name_that_a_container_was_made_from
             a_tail_counts_from_the_end
             since_leaves_out_what_is_older
-            a_followed_log_ends_with_the_container
+            a_followed_log_of_what_has_ended_ends
             a_log_goes_on_after_a_restart
             a_long_line_comes_in_parts_of_one_timestamp
             the_last_line_needs_no_newline
             the_channels_are_told_apart
             a_terminal_has_one_channel
-            the_log_of_what_is_gone_is_not_found
-            a_stop_is_asked_for_twice
-            a_removal_takes_what_runs_and_is_done_once
-            an_image_is_found_by_the_name_that_a_container_was_made_from
-            networks_and_volumes_are_found_by_all_labels
-            what_is_in_use_is_not_removed
         );
     };
     (@each $world:expr; $($rule:ident)*) => {
@@ -180,7 +196,7 @@ async fn start_up(world: &impl World, id: &ContainerId) {
 }
 
 async fn read(world: &impl World, id: &ContainerId, request: LogRequest) -> Vec<Part> {
-    let log = parts(world.engine().logs(id, request));
+    let log = parts(world.reader().await.logs(id, request));
     bounded(log.try_collect()).await.unwrap()
 }
 
@@ -209,7 +225,7 @@ fn numbers(numbers: std::ops::Range<u32>) -> impl Iterator<Item = Step> {
 }
 
 pub async fn the_engine_says_what_it_is(world: &impl World) {
-    let info = bounded(world.engine().info()).await.unwrap();
+    let info = bounded(world.reader().await.info()).await.unwrap();
     let mut version = info
         .api_version
         .split('.')
@@ -229,7 +245,7 @@ pub async fn all_conditions_must_match(world: &impl World) {
         .create(Spec::default().label("a", "1").label("b", "other"))
         .await;
     let (key, value) = world.own_label();
-    let engine = world.engine();
+    let engine = world.reader().await;
     let listed = engine
         .list(&selector(&[(&key, &value), ("a", "1"), ("b", "2")]))
         .await
@@ -252,12 +268,31 @@ pub async fn an_inspect_of_what_is_gone_is_not_found(world: &impl World) {
     let error = engine.inspect(&id).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
     assert!(!error.is_outage());
+}
+
+pub async fn what_never_was_is_not_found(world: &impl World) {
+    let engine = world.reader().await;
     let never = ContainerId::new("tackroom-never-existed");
     let error = engine.inspect(&never).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
+    let log = parts(engine.logs(&never, following()));
+    let answer: Result<Vec<Part>, _> = bounded(log.try_collect()).await;
+    assert_eq!(answer.unwrap_err().kind, ErrorKind::NotFound);
 }
 
 pub async fn an_inspect_tells_how_a_container_ended(world: &impl World) {
+    let id = run(world, Spec::script([Step::out("x\n"), Step::Exit(3)])).await;
+    let ended = world.reader().await.inspect(&id).await.unwrap();
+    assert_eq!(ended.container.state, State::Exited);
+    assert_eq!(ended.container.id, id);
+    let detail = ended.detail();
+    assert_eq!(detail.exit_code, Some(3));
+    // In this order only where it lived longer than the engine took to note its start.
+    assert!(detail.started.is_some() && detail.finished.is_some());
+    assert_eq!(ended.raw["Id"], id.as_str());
+}
+
+pub async fn an_inspect_tells_how_a_container_ends(world: &impl World) {
     let engine = world.engine();
     let id = world
         .create(Spec::script([
@@ -283,12 +318,11 @@ pub async fn an_inspect_tells_how_a_container_ended(world: &impl World) {
     assert_eq!(ended.container.state, State::Exited);
     assert_eq!(ended.detail().exit_code, Some(3));
     assert!(ended.detail().finished >= running.detail().started);
-    assert_eq!(ended.raw["Id"], id.as_str());
 }
 
 pub async fn an_image_is_found_by_the_name_that_a_container_was_made_from(world: &impl World) {
-    let engine = world.engine();
     let id = world.create(Spec::default()).await;
+    let engine = world.reader().await;
     let inspect = engine.inspect(&id).await.unwrap();
     let name = inspect.detail().image_name.unwrap();
     let now = engine.image_id(&name).await.unwrap();
@@ -408,6 +442,17 @@ pub async fn a_followed_log_ends_with_the_container(world: &impl World) {
     assert!(rest[0].at > first.at);
 }
 
+pub async fn a_followed_log_of_what_has_ended_ends(world: &impl World) {
+    let id = run(world, Spec::script(numbers(0..3))).await;
+    let parts = read(world, &id, following()).await;
+    assert_eq!(text(&parts), "0\n1\n2\n");
+    let tail = LogRequest {
+        tail: Tail::Last(1),
+        ..following()
+    };
+    assert_eq!(text(&read(world, &id, tail).await), "2\n");
+}
+
 pub async fn a_log_goes_on_after_a_restart(world: &impl World) {
     let id = run(
         world,
@@ -478,7 +523,8 @@ pub async fn a_terminal_has_one_channel(world: &impl World) {
         ..Spec::script(script)
     };
     let id = run(world, spec).await;
-    assert!(world.engine().inspect(&id).await.unwrap().detail().tty);
+    let inspect = world.reader().await.inspect(&id).await.unwrap();
+    assert!(inspect.detail().tty);
     let parts = read(world, &id, once(Tail::All)).await;
     assert!(parts.iter().all(|part| part.channel == Channel::Out));
     assert_eq!(
@@ -576,64 +622,60 @@ pub async fn what_is_in_use_is_not_removed(world: &impl World) {
     assert_eq!(engine.remove_volume(&volume).await, Ok(Removal::Removed));
 }
 
+/// The world of a fake engine.
+#[derive(Clone, Debug, Default)]
+pub struct FakeWorld(pub FakeEngine);
+
+impl FakeWorld {
+    fn labelled(&self, mut labels: Labels) -> Labels {
+        let (key, value) = self.own_label();
+        labels.insert(key, value);
+        labels
+    }
+}
+
+impl World for FakeWorld {
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(self.0.clone())
+    }
+
+    fn own_label(&self) -> (String, String) {
+        ("world".to_owned(), "1".to_owned())
+    }
+
+    async fn create(&self, spec: Spec) -> ContainerId {
+        let mut container = FakeContainer::new("name").script(spec.script);
+        for (key, value) in self.labelled(spec.labels) {
+            container = container.label(&key, &value);
+        }
+        if spec.tty {
+            container = container.tty();
+        }
+        if let Some(volume) = spec.volume {
+            container = container.mount(MountKind::Volume, &volume, "/data");
+        }
+        self.0.create(container)
+    }
+
+    async fn start(&self, id: &ContainerId) {
+        self.0.start(id);
+    }
+
+    async fn network(&self, labels: Labels, attached: &ContainerId) -> String {
+        let attached = [attached.clone()];
+        self.0.add_network("net", self.labelled(labels), &attached)
+    }
+
+    async fn volume(&self, labels: Labels) -> String {
+        let name = format!("volume-{}", labels.len());
+        self.0.add_volume(&name, self.labelled(labels));
+        name
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::container::MountKind;
-    use crate::engine::fake::{FakeContainer, FakeEngine};
 
-    struct Fake(FakeEngine);
-
-    impl Fake {
-        async fn made() -> Option<Self> {
-            Some(Self(FakeEngine::new()))
-        }
-
-        fn labelled(&self, mut labels: Labels) -> Labels {
-            let (key, value) = self.own_label();
-            labels.insert(key, value);
-            labels
-        }
-    }
-
-    impl World for Fake {
-        fn engine(&self) -> Arc<dyn Engine> {
-            Arc::new(self.0.clone())
-        }
-
-        fn own_label(&self) -> (String, String) {
-            ("world".to_owned(), "1".to_owned())
-        }
-
-        async fn create(&self, spec: Spec) -> ContainerId {
-            let mut container = FakeContainer::new("name").script(spec.script);
-            for (key, value) in self.labelled(spec.labels) {
-                container = container.label(&key, &value);
-            }
-            if spec.tty {
-                container = container.tty();
-            }
-            if let Some(volume) = spec.volume {
-                container = container.mount(MountKind::Volume, &volume, "/data");
-            }
-            self.0.create(container)
-        }
-
-        async fn start(&self, id: &ContainerId) {
-            self.0.start(id);
-        }
-
-        async fn network(&self, labels: Labels, attached: &ContainerId) -> String {
-            let attached = [attached.clone()];
-            self.0.add_network("net", self.labelled(labels), &attached)
-        }
-
-        async fn volume(&self, labels: Labels) -> String {
-            let name = format!("volume-{}", labels.len());
-            self.0.add_volume(&name, self.labelled(labels));
-            name
-        }
-    }
-
-    engine_contract!(Fake::made().await);
+    engine_contract!(Some(FakeWorld::default()));
 }

@@ -23,7 +23,7 @@ use crate::domain::event::{Action, EngineEvent};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
 use crate::domain::line::{Channel, Part, PartBatch};
-use crate::domain::link::EngineInfo;
+use crate::domain::link::{EngineHost, EngineInfo};
 use crate::domain::origins::Origins;
 use crate::domain::selector::Selector;
 use crate::domain::stats::Usage;
@@ -62,6 +62,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     Info,
+    Host,
     List(Selector),
     Inspect(ContainerId),
     Events,
@@ -81,6 +82,7 @@ pub enum Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Info,
+    Host,
     List,
     Inspect,
     Events,
@@ -100,6 +102,7 @@ impl Call {
     pub fn operation(&self) -> Operation {
         match self {
             Self::Info => Operation::Info,
+            Self::Host => Operation::Host,
             Self::List(_) => Operation::List,
             Self::Inspect(_) => Operation::Inspect,
             Self::Events => Operation::Events,
@@ -126,6 +129,7 @@ impl Call {
             | Self::RemoveContainer(id) => Some(id.as_str()),
             Self::RemoveNetwork(name) | Self::RemoveVolume(name) | Self::Image(name) => Some(name),
             Self::Info
+            | Self::Host
             | Self::List(_)
             | Self::Events
             | Self::Networks(_)
@@ -966,7 +970,13 @@ impl Entry {
             raw: serde_json::json!({
                 "Id": container.id.as_str(),
                 "Name": format!("/{}", container.name),
-                "Config": {"Labels": container.labels},
+                "Config": {
+                    "Labels": container.labels,
+                    "Env": self.spec.env.iter().map(|(name, value)| match value {
+                        Some(value) => format!("{name}={value}"),
+                        None => name.clone(),
+                    }).collect::<Vec<_>>(),
+                },
             }),
             container,
         }
@@ -1058,6 +1068,17 @@ impl Engine for FakeEngine {
                 version: "28.0.0".to_owned(),
                 api_version: "1.41".to_owned(),
                 endpoint: "fake://".to_owned(),
+            })
+        })
+    }
+
+    fn host(&self) -> BoxFuture<'_, Result<EngineHost>> {
+        self.answer(Call::Host, |world| {
+            Ok(EngineHost {
+                name: "fake".to_owned(),
+                os: "linux".to_owned(),
+                arch: "x86_64".to_owned(),
+                now: Some(world.now),
             })
         })
     }

@@ -7,13 +7,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::error::EngineError;
+use super::error::{EngineError, ErrorKind};
 use crate::domain::container::{Container, Detail};
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
 use crate::domain::line::PartBatch;
-use crate::domain::link::EngineInfo;
+use crate::domain::link::{EngineHost, EngineInfo};
 use crate::domain::selector::Selector;
 use crate::domain::stats::Usage;
 
@@ -29,6 +29,12 @@ pub type Stream<T> = BoxStream<'static, Result<T>>;
 pub trait Engine: Send + Sync + 'static {
     /// Reaches the engine and says what it is.
     fn info(&self) -> BoxFuture<'_, Result<EngineInfo>>;
+
+    /// The machine that it runs on, and its clock. [`ErrorKind::Unsupported`] where there is none.
+    fn host(&self) -> BoxFuture<'_, Result<EngineHost>> {
+        let error = EngineError::new(ErrorKind::Unsupported, "it runs on no machine");
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// The containers in any state whose labels match ALL conditions; without [`Detail`].
     fn list(&self, selector: &Selector) -> BoxFuture<'_, Result<Vec<Container>>>;
@@ -90,6 +96,19 @@ pub struct Inspect {
 }
 
 impl Inspect {
+    /// An answer that has told nothing but the container.
+    pub fn of(container: Container, raw: serde_json::Value) -> Self {
+        Self {
+            container,
+            env: Vec::new(),
+            command: Vec::new(),
+            entrypoint: Vec::new(),
+            networks: BTreeMap::new(),
+            restart_policy: String::new(),
+            raw,
+        }
+    }
+
     pub fn detail(&self) -> Detail {
         self.container.detail.clone().unwrap_or_default()
     }

@@ -3,11 +3,17 @@
 //! The command line and the dashboard start a [`Session`] and consume what it says; neither
 //! knows how it is done.
 
+mod again;
+mod changes;
+mod clock;
 mod environment;
+mod fingerprint;
 mod guard;
+mod recorder;
 mod session;
 mod sink;
 mod takedown;
+mod writer;
 
 pub use environment::Environment;
 pub use session::{Consent, Harness, Request, Session, Teardown};

@@ -1,13 +1,16 @@
 //! One run, from its first step to its last.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
 
+use super::changes::Changes;
 use super::environment::Environment;
+use super::fingerprint::{Printing, Subject};
+use super::recorder::Recorder;
 use super::sink::{self, RunEvents, Sink};
 use crate::codec::Header;
 use crate::config::{self, Config};
@@ -23,7 +26,7 @@ use crate::engine::{Engine, EngineError, list_any};
 use crate::lifecycle::{HookSettings, Readiness, run_hook, wait_until_ready};
 use crate::process::{self, Adopted, Control, Controller, GuardCommand, Phase, Sweep};
 use crate::record::{HarnessLock, LockError, Store};
-use crate::replay::{Dispatch, Policy, Settings, dispatch, limits};
+use crate::replay::{Attempts, Dispatch, Policy, Selection, Settings, Timeouts, dispatch};
 
 /// A configuration and the engine that it speaks of.
 #[derive(Clone)]
@@ -55,6 +58,9 @@ pub struct Request {
     pub replays: Vec<Arc<Replay>>,
     /// How they are run.
     pub policy: Policy,
+    /// After the replays: wait for changes, and run again what they concern, until a stop is asked
+    /// for. It says which replays may run.
+    pub again: Option<Selection>,
     pub teardown: Teardown,
     /// Passed on to the hooks as `REBUILD=1`.
     pub rebuild: bool,
@@ -62,6 +68,15 @@ pub struct Request {
     pub any_age: bool,
     /// The run that this goes on with; a new one without it.
     pub run: Option<RunId>,
+    /// The caller holds the harness already.
+    pub lock: Option<Arc<HarnessLock>>,
+}
+
+impl Request {
+    /// Whether replays may run, now or later.
+    fn has_replays(&self) -> bool {
+        !self.replays.is_empty() || self.again.is_some()
+    }
 }
 
 /// When the stack is taken down.
@@ -77,6 +92,13 @@ pub enum Teardown {
     Never,
     /// What somebody confirmed, in this order, as far as that goes.
     Confirmed(Vec<ConfirmedPlan>, Consent),
+}
+
+impl Teardown {
+    /// Whether a run that comes to its end by itself may take the stack down.
+    pub fn is_regular(&self) -> bool {
+        matches!(self, Self::Always | Self::UnlessFailed)
+    }
 }
 
 /// How far the confirmation of a plan goes.
@@ -97,10 +119,12 @@ impl Request {
             seed: false,
             replays: Vec::new(),
             policy: Policy::default(),
+            again: None,
             teardown: Teardown::Never,
             rebuild: false,
             any_age: false,
             run: None,
+            lock: None,
         }
     }
 }
@@ -122,12 +146,25 @@ enum Work {
     Broken,
 }
 
+/// No two of a process are equal, also when they begin in the same millisecond: a run ends every
+/// process that carries its id.
+fn new_run_id() -> RunId {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = Timestamp::now();
+    let after = |last: i64| now.as_millisecond().max(last + 1);
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        Some(after(last))
+    });
+    let last = last.unwrap_or_else(|last| last);
+    let begun = Timestamp::from_millisecond(after(last)).unwrap_or(now);
+    RunId::new(begun, std::process::id())
+}
+
 impl Harness {
     /// Starts a session. Its events come to an end whatever happens, and so does its teardown:
     /// only the controller can cut it short.
     pub fn start(&self, request: Request, controller: Controller) -> Session {
-        let new = || RunId::new(Timestamp::now(), std::process::id());
-        let run = request.run.clone().unwrap_or_else(new);
+        let run = request.run.clone().unwrap_or_else(new_run_id);
         let (mut sink, events) = sink::channel();
         let harness = self.clone();
         let session = Session {
@@ -186,7 +223,7 @@ impl Harness {
         let keep_up = request.teardown == Teardown::Never;
         let environment = Environment::new(&self.config, run, keep_up, request.rebuild);
         let store = self.store.as_ref().ok_or_else(no_store);
-        let record = match store.and_then(|store| store.begin(run, self.config.replays.keep_runs)) {
+        let record = match store.and_then(|store| store.begin(run, &self.config.replays.keep)) {
             Ok(directory) => Some(directory),
             Err(error) => {
                 sink.emit(RunEventKind::Note(format!(
@@ -200,9 +237,23 @@ impl Harness {
             &Header {
                 name: self.config.name.clone(),
                 root: self.config.root.clone(),
+                scope: self.config.scope.clone(),
+                harness: self
+                    .config
+                    .harness
+                    .as_ref()
+                    .map(|harness| harness.stacks.clone())
+                    .unwrap_or_default(),
             },
         );
         let guard = self.post_guard(&request, run, found_up, record.as_deref(), sink);
+        let control = controller.control(Phase::Work);
+        let recorder = match &record {
+            Some(directory) if request.has_replays() && Recorder::is_wanted(&self.config.scope) => {
+                Some(Recorder::start(self, directory, sink.notes(), &control).await)
+            }
+            _ => None,
+        };
         let hooks = |environment: &Environment| HookSettings {
             dir: self
                 .config
@@ -215,12 +266,12 @@ impl Harness {
             record: record.clone(),
         };
 
-        let control = controller.control(Phase::Work);
         let work = Steps {
             harness: self,
             request: &request,
             environment: &environment,
             record: record.clone(),
+            recorder: recorder.as_ref(),
             control: &control,
         };
         // A fault of our own must not leave the stack behind.
@@ -256,7 +307,13 @@ impl Harness {
             .end(&request, work, fresh, &hook_settings, &control, sink)
             .await;
         self.end_processes(run, taken_down, &control, sink).await;
-        if let (Some(signal), None) = (controller.signal(), sink.summary.interrupted) {
+        if let Some(recorder) = recorder {
+            // Whoever has asked for a stop before has waited for the teardown, and asks again.
+            let phase = controller.signal().map_or(Phase::Work, |_| Phase::Teardown);
+            recorder.finish(&controller.control(phase)).await;
+        }
+        let told = sink.summary(|summary| summary.interrupted);
+        if let (Some(signal), None) = (controller.signal(), told) {
             sink.emit(RunEventKind::Interrupted(signal));
         }
         if let Some(guard) = guard {
@@ -295,8 +352,9 @@ impl Harness {
     ) -> Result<Option<HarnessLock>, RunEventKind> {
         let stacks = self.stacks();
         let protected = |stack: &&&Stack| stack.protection == Protection::Protected;
-        let may_take_down = matches!(request.teardown, Teardown::Always | Teardown::UnlessFailed);
-        if may_take_down && let Some(stack) = stacks.iter().find(protected) {
+        if request.teardown.is_regular()
+            && let Some(stack) = stacks.iter().find(protected)
+        {
             return Err(RunEventKind::Refused {
                 reason: format!(
                     "{} is protected, so it could be booted and never taken down: \
@@ -312,6 +370,9 @@ impl Harness {
                 .map_err(|error| RunEventKind::EngineLost {
                     cause: error.advice().to_string(),
                 })?;
+        }
+        if request.lock.is_some() {
+            return Ok(None);
         }
         let locked = self
             .store
@@ -347,6 +408,7 @@ impl Harness {
     ) {
         let mut sweep = Sweep {
             variables: vec![(RunId::VARIABLE, Some(run.to_string()))],
+            branded: None,
             adopted: Adopted::All,
             grace: self.config.replays.grace,
         };
@@ -355,8 +417,13 @@ impl Harness {
             sweep.adopted = Adopted::Suspects;
         }
         for survivor in process::sweep(&sweep, control).await {
+            let ended = if survivor.ended {
+                ", which was ended"
+            } else {
+                ""
+            };
             sink.emit(RunEventKind::Note(format!(
-                "the run left a process behind, which was ended: {survivor}"
+                "the run left a process behind{ended}: {survivor}"
             )));
         }
     }
@@ -372,7 +439,7 @@ impl Harness {
         sink: &mut Sink,
     ) -> bool {
         let asker = Asker {
-            run: sink.summary.run.clone(),
+            run: sink.summary(|summary| summary.run.clone()),
             ..Asker::by_hand(Timestamp::now(), request.any_age)
         };
         match &request.teardown {
@@ -386,11 +453,13 @@ impl Harness {
                 self.say_how_to_take_down(request, sink);
                 false
             }
-            Teardown::UnlessFailed if Exit::of(&sink.summary) != Exit::Ok => {
+            Teardown::UnlessFailed if sink.summary(Exit::of) != Exit::Ok => {
                 self.say_how_to_take_down(request, sink);
                 false
             }
-            Teardown::IfCutOff if sink.summary.interrupted.is_none() || !fresh => {
+            Teardown::IfCutOff
+                if !fresh || sink.summary(|summary| summary.interrupted.is_none()) =>
+            {
                 if work == Work::Broken {
                     self.say_how_to_take_down(request, sink);
                 }
@@ -411,7 +480,9 @@ impl Harness {
         control: &Control,
         sink: &mut Sink,
     ) {
+        let began = tokio::time::Instant::now();
         let (plans, unplanned) = self.plan_all_patiently(asker, control).await;
+        let waited = began.elapsed();
         let mut confirmed = Vec::new();
         for plan in plans {
             sink.emit(RunEventKind::Planned(plan.clone()));
@@ -444,7 +515,7 @@ impl Harness {
                         "cannot plan for {stack}, so nobody checked what is left: {error}"
                     ),
                 },
-                took: Duration::ZERO,
+                took: waited,
                 output: Output::default(),
             });
         }
@@ -492,20 +563,20 @@ impl Harness {
 }
 
 /// The steps before the teardown.
-struct Steps<'a> {
-    harness: &'a Harness,
-    request: &'a Request,
+pub(super) struct Steps<'a> {
+    pub(super) harness: &'a Harness,
+    pub(super) request: &'a Request,
     environment: &'a Environment,
     record: Option<std::path::PathBuf>,
-    control: &'a Control,
+    recorder: Option<&'a Recorder>,
+    pub(super) control: &'a Control,
 }
 
+/// What hooks run with, from the environment as it is by then.
+pub(super) type Hooks<'a> = &'a (dyn Fn(&Environment) -> HookSettings + Send + Sync);
+
 impl Steps<'_> {
-    async fn run(
-        &self,
-        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
-        sink: &mut Sink,
-    ) -> Result<Work, EngineError> {
+    async fn run(&self, hooks: Hooks<'_>, sink: &mut Sink) -> Result<Work, EngineError> {
         let config = &self.harness.config;
         if let Some(harness) = &config.harness {
             let boot =
@@ -520,31 +591,83 @@ impl Steps<'_> {
                 return Ok(Work::Broken);
             }
         }
-        let settings = Settings {
-            dir: config.root.clone(),
-            env: self.environment.now(),
-            timeout: config.replays.timeout,
-            limits: self.limits(),
-            slow: config.replays.slow,
-            grace: config.replays.grace,
-            settle: settle(),
-            skip_exit_code: config.replays.skip_exit_code,
-            record: self.record.clone(),
+        // What changes from here on concerns what runs now.
+        let changes = match &self.request.again {
+            Some(selection) => Some(Changes::begin(self.harness, selection).await),
+            None => None,
         };
-        let plan = Dispatch {
-            replays: self.request.replays.clone(),
-            policy: self.request.policy.clone(),
-        };
-        dispatch(&plan, &settings, self.control, &mut |kind| sink.emit(kind)).await;
+        let mut attempts = Attempts::new();
+        let printing = self.print(sink);
+        self.replays(config, self.request.replays.clone(), &mut attempts, sink)
+            .await;
+        if let Some(printing) = printing
+            && let Err(error) = printing.finish(self.control).await
+        {
+            sink.emit(RunEventKind::Note(format!(
+                "what the run ran against is not written down: {error}"
+            )));
+        }
+        if let Some(changes) = changes {
+            self.run_again(changes, hooks, &mut attempts, sink).await?;
+        }
         Ok(Work::Complete)
     }
 
-    /// How long each replay may take by what earlier runs say, where the configuration asks for it.
-    fn limits(&self) -> BTreeMap<ReplayName, Duration> {
-        let factor = self.harness.config.replays.timeout_factor;
-        match (factor, &self.harness.store) {
-            (Some(factor), Some(store)) => limits(&store.history(), factor),
-            _ => BTreeMap::new(),
+    pub(super) async fn replays(
+        &self,
+        config: &Config,
+        replays: Vec<Arc<Replay>>,
+        attempts: &mut Attempts,
+        sink: &mut Sink,
+    ) {
+        let history = || {
+            let store = self.harness.store.as_ref();
+            store.map(Store::history).unwrap_or_default()
+        };
+        let settings = Settings {
+            config: &config.replays,
+            timeouts: Timeouts::new(&config.replays, history),
+            env: self.environment.now(),
+            settle: settle(),
+            record: self.record.clone(),
+        };
+        let plan = Dispatch {
+            replays,
+            policy: self.request.policy.clone(),
+        };
+        let emit = &mut |kind| sink.emit(kind);
+        dispatch(&plan, &settings, attempts, self.control, emit).await;
+    }
+
+    /// Begins to write down what the replays run against, beside them.
+    fn print(&self, sink: &mut Sink) -> Option<Printing> {
+        let replays = &self.request.replays;
+        let (store, record, run) = (
+            self.harness.store.as_ref()?,
+            self.record
+                .as_ref()
+                .filter(|_| self.request.has_replays())?,
+            sink.summary(|summary| summary.run.clone())?,
+        );
+        match store.salt() {
+            Ok(salt) => Some(Printing::start(
+                Subject {
+                    harness: self.harness.clone(),
+                    run,
+                    replays: replays.clone(),
+                    salt,
+                    measured: self.recorder.map(|recorder| recorder.measured.clone()),
+                    hurried: tokio::sync::watch::channel(false).1,
+                },
+                record.clone(),
+                self.recorder.map(|recorder| recorder.turns.clone()),
+            )),
+            Err(error) => {
+                sink.emit(RunEventKind::Note(format!(
+                    "what the run ran against is not written down: {error}"
+                )));
+                None
+            }
         }
     }
 
@@ -553,13 +676,23 @@ impl Steps<'_> {
         &self,
         booted: bool,
         harness: &config::Harness,
-        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
+        hooks: Hooks<'_>,
+        sink: &mut Sink,
+    ) -> Result<bool, EngineError> {
+        if self.request.up_if_needed && !booted && self.is_seeded(&self.containers().await?) {
+            return Ok(true);
+        }
+        self.seed_again(harness, hooks, sink).await
+    }
+
+    /// Seeds whatever was seeded before; says whether to go on.
+    pub(super) async fn seed_again(
+        &self,
+        harness: &config::Harness,
+        hooks: Hooks<'_>,
         sink: &mut Sink,
     ) -> Result<bool, EngineError> {
         let containers = self.containers().await?;
-        if self.request.up_if_needed && !booted && self.is_seeded(&containers) {
-            return Ok(true);
-        }
         if !self
             .hook(Step::Seed, harness.seed.as_ref(), hooks, sink)
             .await
@@ -587,11 +720,11 @@ impl Steps<'_> {
     }
 
     /// Runs a hook; says whether what comes after it makes sense.
-    async fn hook(
+    pub(super) async fn hook(
         &self,
         step: Step,
         hook: Option<&crate::domain::hook::Hook>,
-        hooks: &(dyn Fn(&Environment) -> HookSettings + Send + Sync),
+        hooks: Hooks<'_>,
         sink: &mut Sink,
     ) -> bool {
         if self.control.is_stopped() {
@@ -636,7 +769,11 @@ impl Steps<'_> {
         })
     }
 
-    async fn ready(&self, harness: &config::Harness, sink: &mut Sink) -> Result<bool, EngineError> {
+    pub(super) async fn ready(
+        &self,
+        harness: &config::Harness,
+        sink: &mut Sink,
+    ) -> Result<bool, EngineError> {
         let began = Instant::now();
         sink.emit(RunEventKind::StepStarted { step: Step::Ready });
         let outcome = match self.readiness(harness) {
@@ -698,4 +835,17 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn runs_that_begin_at_once_are_told_apart() {
+        let ids: BTreeSet<RunId> = (0..100).map(|_| new_run_id()).collect();
+        assert_eq!(ids.len(), 100);
+    }
 }

@@ -1,8 +1,8 @@
 //! The way from a run to its event log and to whoever watches it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -10,21 +10,33 @@ use tokio::sync::mpsc;
 
 use crate::codec::Header;
 use crate::domain::hook::Step;
+use crate::domain::output::OutputLines;
 use crate::domain::run::{RunEvent, RunEventKind, Summary};
 use crate::record::EventLog;
 
-/// How many lines of output may wait for the watcher. A run is never slowed down by its screen:
-/// beyond this a line is left out of the stream (never out of the output kept on disk).
-const WAITING_LINES: usize = 8 * 1024;
+/// How much output, and how many bytes of events that carry it, may wait for the watcher. A run is never slowed down by its screen:
+/// what comes beyond this is left out of the stream (never out of the output kept on disk).
+const WAITING_OUTPUT: usize = 1024 * 1024;
 
 /// Sends events; on the way it writes them down and folds them into the summary.
-pub(super) struct Sink {
+pub(super) struct Sink(Arc<Mutex<Shared>>);
+
+/// Tells notes of a run from wherever they come up, when they do. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Notes(Arc<Mutex<Shared>>);
+
+struct Shared {
     log: Log,
-    events: mpsc::UnboundedSender<RunEvent>,
+    /// `None` behind the last.
+    events: Option<mpsc::UnboundedSender<RunEvent>>,
     waiting: Arc<AtomicUsize>,
     left_out: usize,
+    /// Outputs go into files.
+    is_kept: bool,
     began: Instant,
-    pub(super) summary: Summary,
+    /// It has been said that the log is not complete.
+    says_unrecorded: bool,
+    summary: Summary,
 }
 
 /// Where events are written down.
@@ -48,33 +60,55 @@ pub struct RunEvents {
 pub(super) fn channel() -> (Sink, RunEvents) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
-    let sink = Sink {
+    let shared = Shared {
         log: Log::Waiting(Vec::new()),
-        events: sender,
+        events: Some(sender),
         waiting: waiting.clone(),
         left_out: 0,
+        is_kept: false,
         began: Instant::now(),
+        says_unrecorded: false,
         summary: Summary::default(),
     };
     let events = RunEvents {
         events: receiver,
         waiting,
     };
-    (sink, events)
+    (Sink(Arc::new(Mutex::new(shared))), events)
 }
 
-fn is_output(kind: &RunEventKind) -> bool {
-    matches!(
-        kind,
-        RunEventKind::ReplayOutput { .. } | RunEventKind::StepOutput { .. }
-    )
+/// A panic while it was held has left nothing half done that matters more than the rest of the run.
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn output(kind: &RunEventKind) -> Option<&OutputLines> {
+    match kind {
+        RunEventKind::ReplayOutput { lines, .. } | RunEventKind::StepOutput { lines, .. } => {
+            Some(lines)
+        }
+        _ => None,
+    }
+}
+
+/// What counts for [`WAITING_OUTPUT`], in bytes: an event of an empty line takes room as well.
+/// `None`: it is never left out.
+fn weight(kind: &RunEventKind) -> Option<usize> {
+    let text = match kind {
+        // Whoever watches has seen it in the hook's output.
+        RunEventKind::StepProgress { step, progress } if *step != Step::Ready => {
+            progress.waiting_for.len()
+        }
+        kind => output(kind)?.size(),
+    };
+    Some(text + size_of::<RunEvent>())
 }
 
 /// Output is kept in files of its own, and a hook's progress is made of its output.
 fn is_written_down(kind: &RunEventKind) -> bool {
     match kind {
         RunEventKind::StepProgress { step, .. } => *step == Step::Ready,
-        kind => !is_output(kind),
+        kind => output(kind).is_none(),
     }
 }
 
@@ -93,11 +127,45 @@ impl Sink {
     /// From now on events are written down in the directory of the run, those that have been first;
     /// without a directory, none is.
     pub(super) fn record(&mut self, directory: Option<&Path>, header: &Header) {
+        lock(&self.0).record(directory, header);
+    }
+
+    pub(super) fn emit(&mut self, kind: RunEventKind) {
+        lock(&self.0).emit(kind);
+    }
+
+    /// Asks what has come of the run so far. Nothing can be emitted meanwhile.
+    pub(super) fn summary<T>(&self, ask: impl FnOnce(&Summary) -> T) -> T {
+        ask(&lock(&self.0).summary)
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        Notes(Arc::clone(&self.0))
+    }
+
+    pub(super) fn finish(self) {
+        lock(&self.0).finish();
+    }
+}
+
+impl Notes {
+    /// Nothing comes behind the end of the run.
+    pub(super) fn tell(&self, note: String) {
+        let mut shared = lock(&self.0);
+        if shared.events.is_some() {
+            shared.emit(RunEventKind::Note(note));
+        }
+    }
+}
+
+impl Shared {
+    fn record(&mut self, directory: Option<&Path>, header: &Header) {
+        self.is_kept = directory.is_some();
         let waiting = std::mem::replace(&mut self.log, Log::Closed);
         let (Some(directory), Log::Waiting(events)) = (directory, waiting) else {
             return;
         };
-        let opened = EventLog::create(directory, header).and_then(|mut log| {
+        let opened = EventLog::open(directory, header).and_then(|mut log| {
             for event in &events {
                 log.append(event)?;
             }
@@ -109,26 +177,32 @@ impl Sink {
         }
     }
 
-    /// A full disk does not end a run; it is said once.
+    /// A full disk does not end a run; it is said once. What comes later may find room again.
     fn say_unrecorded(&mut self, error: &std::io::Error) {
-        self.log = Log::Closed;
+        if std::mem::replace(&mut self.says_unrecorded, true) {
+            return;
+        }
         self.send(RunEventKind::Note(format!(
-            "what happens from here on is not written down for later reports: {error}"
+            "not all that happens is written down for later reports: {error}"
         )));
     }
 
-    pub(super) fn emit(&mut self, kind: RunEventKind) {
-        if is_output(&kind) {
-            if self.waiting.load(Ordering::Relaxed) >= WAITING_LINES {
-                self.left_out += 1;
+    fn emit(&mut self, kind: RunEventKind) {
+        if let Some(weight) = weight(&kind) {
+            if self.waiting.load(Ordering::Relaxed) >= WAITING_OUTPUT {
+                self.left_out += output(&kind).map_or(0, OutputLines::count);
                 return;
             }
-            self.waiting.fetch_add(1, Ordering::Relaxed);
+            self.waiting.fetch_add(weight, Ordering::Relaxed);
         } else if self.left_out > 0 {
             let left_out = std::mem::take(&mut self.left_out);
+            let kept = if self.is_kept {
+                "the files of the run have them, as far as their cap allows"
+            } else {
+                "this run keeps no files that would have them"
+            };
             self.send(RunEventKind::Note(format!(
-                "{left_out} lines of output came faster than they could be shown; \
-                 the complete output is with the run"
+                "{left_out} lines of output came faster than they could be shown; {kept}"
             )));
         }
         self.send(kind);
@@ -146,16 +220,20 @@ impl Sink {
         } else {
             Ok(())
         };
-        // Nobody watches any more; the work goes on.
-        let _ = self.events.send(event);
+        if let Some(events) = &self.events {
+            // Nobody watches any more; the work goes on.
+            let _ = events.send(event);
+        }
         if let Err(error) = written {
             self.say_unrecorded(&error);
         }
     }
 
-    pub(super) fn finish(mut self) {
+    fn finish(&mut self) {
         let summary = Box::new(self.summary.clone());
         self.send(RunEventKind::Finished(summary));
+        // Also where somebody could still tell notes.
+        self.events = None;
     }
 }
 
@@ -163,8 +241,8 @@ impl RunEvents {
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<RunEvent> {
         let event = self.events.recv().await?;
-        if is_output(&event.kind) {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Some(weight) = weight(&event.kind) {
+            self.waiting.fetch_sub(weight, Ordering::Relaxed);
         }
         Some(event)
     }
@@ -177,35 +255,49 @@ mod tests {
     use crate::domain::id::RunId;
     use crate::domain::replay::ReplayName;
 
+    /// As much as may wait, and five times two lines more.
+    fn flood(sink: &mut Sink) {
+        let text = [b'x'; 1024];
+        for _ in 0..as_many_as_wait(text.len()) {
+            sink.emit(output_of(&text));
+        }
+        for _ in 0..5 {
+            sink.emit(output_of(b"a\nb"));
+        }
+    }
+
+    /// Events with so much text.
+    fn as_many_as_wait(text: usize) -> usize {
+        WAITING_OUTPUT.div_ceil(text + size_of::<RunEvent>())
+    }
+
+    fn output_of(text: &[u8]) -> RunEventKind {
+        RunEventKind::ReplayOutput {
+            replay: ReplayName::new("a"),
+            lines: OutputLines::new(text),
+        }
+    }
+
     #[tokio::test]
     async fn a_flood_is_thinned_for_the_watcher_and_said() {
         let (mut sink, mut events) = channel();
-        for _ in 0..WAITING_LINES + 5 {
-            sink.emit(RunEventKind::ReplayOutput {
-                replay: ReplayName::new("a"),
-                line: Arc::from(*b"x"),
-            });
-        }
+        flood(&mut sink);
         sink.finish();
-        let mut lines = 0;
+        let mut shown = 0;
         let mut last = None;
         while let Some(event) = events.next().await {
-            lines += usize::from(is_output(&event.kind));
+            shown += usize::from(output(&event.kind).is_some());
             last = Some(event.kind);
         }
-        assert_eq!(lines, WAITING_LINES);
+        assert_eq!(shown, as_many_as_wait(1024));
+        assert_eq!(events.waiting.load(Ordering::Relaxed), 0);
         assert!(matches!(last, Some(RunEventKind::Finished(_))));
     }
 
     #[tokio::test]
     async fn what_was_left_out_is_counted() {
         let (mut sink, mut events) = channel();
-        for _ in 0..WAITING_LINES + 5 {
-            sink.emit(RunEventKind::ReplayOutput {
-                replay: ReplayName::new("a"),
-                line: Arc::from(*b"x"),
-            });
-        }
+        flood(&mut sink);
         sink.emit(RunEventKind::Note("after".to_owned()));
         drop(sink);
         let mut notes = Vec::new();
@@ -214,13 +306,32 @@ mod tests {
                 notes.push(note);
             }
         }
-        assert!(notes[0].starts_with("5 lines"), "{notes:?}");
+        assert!(notes[0].starts_with("10 lines"), "{notes:?}");
+        assert!(notes[0].contains("keeps no files"), "{notes:?}");
     }
 
-    fn output(name: &str) -> RunEventKind {
-        RunEventKind::ReplayOutput {
-            replay: ReplayName::new(name),
-            line: Arc::from(*b"x"),
+    #[tokio::test]
+    async fn empty_lines_and_progress_are_thinned_too() {
+        let progress = || RunEventKind::StepProgress {
+            step: Step::Up,
+            progress: Progress {
+                done: 1,
+                total: None,
+                waiting_for: String::new(),
+            },
+        };
+        for kind in [output_of(b""), progress()] {
+            let (mut sink, mut events) = channel();
+            let room = as_many_as_wait(0);
+            for _ in 0..2 * room {
+                sink.emit(kind.clone());
+            }
+            drop(sink);
+            let mut shown = 0;
+            while events.next().await.is_some() {
+                shown += 1;
+            }
+            assert_eq!(shown, room);
         }
     }
 
@@ -250,7 +361,7 @@ mod tests {
         sink.emit(RunEventKind::Note("early".to_owned()));
         sink.record(Some(dir.path()), &Header::default());
         sink.emit(RunEventKind::StepStarted { step: Step::Up });
-        sink.emit(output("a"));
+        sink.emit(output_of(b"x"));
         let progress = |step| RunEventKind::StepProgress {
             step,
             progress: Progress {
@@ -286,7 +397,7 @@ mod tests {
     async fn a_disk_that_is_full_is_said_once_and_ends_nothing() {
         let (mut sink, events) = channel();
         let full = std::fs::File::options().write(true).open("/dev/full");
-        sink.log = Log::Open(EventLog::on(full.unwrap()));
+        lock(&sink.0).log = Log::Open(EventLog::on(full.unwrap()));
         sink.emit(started());
         sink.emit(RunEventKind::Note("after".to_owned()));
         sink.finish();
@@ -307,7 +418,7 @@ mod tests {
         sink.finish();
         let notes = notes(events).await;
         assert!(
-            notes.len() == 1 && notes[0].contains("not written down"),
+            notes.len() == 1 && notes[0].contains("written down"),
             "{notes:?}"
         );
     }

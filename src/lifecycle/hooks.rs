@@ -33,16 +33,12 @@ pub async fn run_hook(
     if let Some(reason) = obstacle(hook) {
         return failed(reason);
     }
-    let output_file = match &settings.record {
-        Some(record) => {
-            let directory = record.join("harness");
-            if let Err(error) = std::fs::create_dir_all(&directory) {
-                return failed(format!("cannot make {}: {error}", directory.display()));
-            }
-            Some(directory.join(format!("{}.log", step.word())))
-        }
-        None => None,
-    };
+    let output_file = settings.record.as_ref().map(|record| {
+        let directory = record.join("harness");
+        // Where it cannot be made, nor can the file, and that is told at the end.
+        let _ = std::fs::create_dir_all(&directory);
+        directory.join(format!("{}.log", step.word()))
+    });
     let spec = Spec {
         program: hook.program.clone(),
         args: hook.args.iter().map(Into::into).collect(),
@@ -52,6 +48,7 @@ pub async fn run_hook(
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
         dir: settings.dir.clone(),
+        stdin: None,
         timeout: hook.timeout,
         slow: None,
         grace: settings.grace,
@@ -61,13 +58,15 @@ pub async fn run_hook(
         output_file,
     };
     let finished = supervise(&spec, control, |event| {
-        let ProcessEvent::Line(line) = event else {
+        let (ProcessEvent::Lines(lines) | ProcessEvent::Part(lines)) = event else {
             return;
         };
-        if let Some(progress) = Progress::parse(&String::from_utf8_lossy(&line)) {
-            emit(RunEventKind::StepProgress { step, progress });
+        for line in lines.iter() {
+            if let Some(progress) = Progress::parse(&String::from_utf8_lossy(line)) {
+                emit(RunEventKind::StepProgress { step, progress });
+            }
         }
-        emit(RunEventKind::StepOutput { step, line });
+        emit(RunEventKind::StepOutput { step, lines });
     })
     .await;
     let finished = match finished {
@@ -85,7 +84,7 @@ pub async fn run_hook(
     }
     if finished.output.not_on_disk > 0 {
         emit(RunEventKind::Note(format!(
-            "{} bytes of the output of {} are not on disk: cap reached, or disk full",
+            "{} bytes of the output of {} are not on disk: cap reached, or it cannot be written",
             finished.output.not_on_disk,
             step.word()
         )));

@@ -10,15 +10,22 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::domain::run::Seconds;
+
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What answers at all does so by then.
+const SHORTEST: Duration = Duration::from_millis(500);
 
 /// Asks once. `Ok` is the status of the answer; `Err` says in a few words why there was none.
-pub(super) async fn get(url: &str) -> Result<u16, String> {
+///
+/// `left` is how long anybody waits for it.
+pub(super) async fn get(url: &str, left: Duration) -> Result<u16, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    match timeout(PATIENCE, request(&uri)).await {
+    let patience = PATIENCE.min(left).max(SHORTEST);
+    match timeout(patience, request(&uri)).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer within {}", Seconds(patience))),
     }
 }
 
@@ -81,7 +88,7 @@ mod tests {
             String::from_utf8(request).unwrap()
         });
         let url = format!("http://some-tenant.localhost:{port}/health?x=1");
-        assert_eq!(get(&url).await, Ok(204));
+        assert_eq!(get(&url, Duration::MAX).await, Ok(204));
         let request = server.await.unwrap();
         assert!(
             request.starts_with("GET /health?x=1 HTTP/1.1\r\n"),
@@ -99,8 +106,21 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let url = format!("http://localhost:{port}/");
-        assert_eq!(get(&url).await, Err("connection refused".to_owned()));
-        assert!(get("http://").await.is_err());
-        assert!(get("/path").await.is_err());
+        assert_eq!(
+            get(&url, Duration::MAX).await,
+            Err("connection refused".to_owned())
+        );
+        assert!(get("http://", Duration::MAX).await.is_err());
+        assert!(get("/path", Duration::MAX).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_an_answer_longer_than_there_is_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let began = tokio::time::Instant::now();
+        let why = get(&url, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(why, "no answer within 1.0 s");
+        assert!(began.elapsed() < PATIENCE);
     }
 }

@@ -27,7 +27,12 @@ pub struct Readiness<'a> {
     pub http: Option<String>,
 }
 
-/// Resolves when everything is ready, when that has become impossible, or when the time is up.
+/// Resolves when everything is ready, when that has become impossible, or when the time is up. An
+/// engine that cannot be used is waited for as well.
+///
+/// # Errors
+///
+/// Fails where the engine refuses, or still cannot be used when the time is up.
 pub async fn wait_until_ready(
     engine: &dyn Engine,
     readiness: &Readiness<'_>,
@@ -36,11 +41,26 @@ pub async fn wait_until_ready(
 ) -> Result<StepOutcome, EngineError> {
     let stopwatch = control.stopwatch();
     let mut last: Option<Progress> = None;
+    let limit = readiness.ready.timeout;
     loop {
+        // Who looks only once waits for the answer.
+        let left = match limit.is_zero() {
+            true => Duration::MAX,
+            false => limit.saturating_sub(stopwatch.elapsed()),
+        };
         let look = tokio::select! {
             biased;
             () = control.stopped() => return Ok(StepOutcome::Cancelled),
-            look = look(engine, readiness) => look?,
+            look = look(engine, readiness, left) => look,
+        };
+        let overdue = stopwatch.elapsed() >= readiness.ready.timeout;
+        let look = match look {
+            Err(error) if error.is_outage() && !overdue => Look::Waiting(Progress {
+                done: last.as_ref().map_or(0, |last| last.done),
+                total: last.as_ref().and_then(|last| last.total),
+                waiting_for: format!("waiting for the engine ({})", error.message),
+            }),
+            look => look?,
         };
         let (progress, hopeless) = match look {
             Look::Ready => return Ok(StepOutcome::Done),
@@ -53,7 +73,6 @@ pub async fn wait_until_ready(
                 progress: progress.clone(),
             });
         }
-        let overdue = stopwatch.elapsed() >= readiness.ready.timeout;
         if overdue || hopeless.is_some() {
             let prefix = if overdue && hopeless.is_none() {
                 format!("not ready within {}: ", Seconds(readiness.ready.timeout))
@@ -84,7 +103,11 @@ enum Look {
     Hopeless(Progress, String),
 }
 
-async fn look(engine: &dyn Engine, readiness: &Readiness<'_>) -> Result<Look, EngineError> {
+async fn look(
+    engine: &dyn Engine,
+    readiness: &Readiness<'_>,
+    left: Duration,
+) -> Result<Look, EngineError> {
     let mut done = 0;
     let mut total = 0;
     let mut waiting = Vec::new();
@@ -133,7 +156,7 @@ async fn look(engine: &dyn Engine, readiness: &Readiness<'_>) -> Result<Look, En
         total += 1;
         // While containers are missing an answer could only come from somebody else's.
         if waiting.is_empty() {
-            match http::get(url).await {
+            match http::get(url, left).await {
                 Ok(status) if (200..300).contains(&status) => done += 1,
                 Ok(status) => waiting.push(format!("{url} (status {status})")),
                 Err(why) => waiting.push(format!("{url} ({why})")),
@@ -206,6 +229,7 @@ mod tests {
     use crate::domain::run::Signal;
     use crate::domain::scope::Protection;
     use crate::domain::selector::Selector;
+    use crate::engine::ErrorKind;
     use crate::engine::fake::{FakeContainer, FakeEngine, Operation};
     use crate::process::{Controller, Phase};
 
@@ -250,6 +274,39 @@ mod tests {
         engine.run(FakeContainer::new("web").label("stack", "till"));
         let outcome = wait_until_ready(&engine, &readiness, &control, &mut |_| {}).await;
         assert_eq!(outcome.unwrap(), StepOutcome::Done);
+    }
+
+    #[tokio::test]
+    async fn one_slow_answer_is_waited_out_and_said() {
+        let engine = FakeEngine::new();
+        let (id, shop) = shop(&engine);
+        engine.start(&id);
+        let slow = || EngineError::new(ErrorKind::TimedOut, "no answer within 10 s");
+        engine.fail_once(Operation::List, slow());
+        let usual = Ready::default();
+        let at_once = Ready {
+            timeout: Duration::ZERO,
+            ..Ready::default()
+        };
+        let readiness = |ready| Readiness {
+            ready,
+            stacks: vec![&shop],
+            http: None,
+        };
+        let control = Controller::default().control(Phase::Work);
+        let mut said = Vec::new();
+        let outcome = wait_until_ready(&engine, &readiness(&usual), &control, &mut |it| {
+            if let RunEventKind::StepProgress { progress, .. } = it {
+                said.push(progress.waiting_for);
+            }
+        })
+        .await;
+        assert_eq!(outcome.unwrap(), StepOutcome::Done);
+        assert_eq!(said, ["waiting for the engine (no answer within 10 s)"]);
+        // But not for ever.
+        engine.break_down(slow());
+        let outcome = wait_until_ready(&engine, &readiness(&at_once), &control, &mut |_| {}).await;
+        assert!(outcome.is_err_and(|error| error.is_outage()));
     }
 
     #[tokio::test]

@@ -16,17 +16,14 @@
 //! This is exact if, in one channel, timestamps never decrease and equal ones are adjacent, and
 //! if the first window of all does not begin between two lines of equal timestamps.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::domain::line::Channel;
+use crate::domain::line::{Channel, DISORDER};
 use crate::engine::{LogRequest, Tail};
 
 /// The windows of a resume, in records (a long line takes several). A thousand take the engine
 /// 12 ms where reading a million lines since a time takes 2.3 s.
 const WINDOWS: [u32; 2] = [1_000, 50_000];
-
-/// How far timestamps of the two channels may be out of order.
-const DISORDER: SignedDuration = SignedDuration::from_secs(1);
 
 /// The place up to which one container's log was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -123,8 +123,8 @@ impl Follower {
                 view.send_modify(|view| view.ran_out_of_memory(container, event.at));
             }
             Action::Destroyed => view.send_modify(|view| view.went(container, event.at)),
-            // Nothing to remember, but a reason to look.
-            Action::Started => view.send_modify(|_| {}),
+            // A reason to look, even where there is nothing to remember.
+            Action::Started => view.send_modify(|view| view.started(&container)),
             _ => {}
         }
     }

@@ -214,6 +214,13 @@ impl Index {
         }
     }
 
+    /// Takes entries that count although they would not pass.
+    pub fn keep(&mut self, ids: impl Iterator<Item = LineId>) {
+        for id in ids {
+            self.add([id]);
+        }
+    }
+
     /// Forgets what the store has dropped.
     pub fn forget(&mut self, dropped: &Dropped) {
         if let Some(hits) = self.hits.get_mut(&dropped.first.source()) {

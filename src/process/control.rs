@@ -146,7 +146,11 @@ impl Control {
 
     /// The signal to pass on to children that are asked to stop.
     pub fn signal(&self) -> Signal {
-        self.controller.signal().unwrap_or(Signal::Terminate)
+        match self.controller.signal() {
+            // A core of ours was asked for, and none of each child.
+            None | Some(Signal::Quit) => Signal::Terminate,
+            Some(signal) => signal,
+        }
     }
 
     pub(super) fn urgency(&self) -> Urgency {
@@ -330,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_child_that_starts_during_a_pause_is_paused_too() {
-        use super::super::subreaper::{self, Role};
+        use super::super::subreaper::{self, Mark, Role};
         use std::os::unix::process::CommandExt;
         let mut child = None;
         let wait_for = |child: &std::process::Child, stopped: bool| {
@@ -346,7 +350,7 @@ mod tests {
             command.arg("600").process_group(0);
             let id = |child: &std::process::Child| Some(child.id());
             let (sleeper, own) =
-                subreaper::start(Role::Supervised, || command.spawn(), id).unwrap();
+                subreaper::start(Role::Supervised(Mark::new()), || command.spawn(), id).unwrap();
             let registered = control.register(Group::led_by(sleeper.id()).unwrap());
             wait_for(&sleeper, true);
             child = Some((sleeper, registered, own));

@@ -4,8 +4,24 @@ use rustix::process::{
     Pid, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid,
 };
 
+#[cfg(target_os = "linux")]
+use super::table::Process;
 use super::table::native;
 use crate::domain::run::Signal;
+
+/// The group that we are in. `None` where the process that leads it is outside of our namespace,
+/// such as the one that entered a container from without: the kernel calls that group 0.
+#[cfg(target_os = "linux")]
+pub fn own_group() -> Option<Pid> {
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    Pid::from_raw(Process::read(us)?.group)
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "no namespaces, so no group 0")]
+pub fn own_group() -> Option<Pid> {
+    Some(rustix::process::getpgrp())
+}
 
 /// Signals to a group. A group that is already gone is fine: the aim is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -43,6 +43,8 @@ pub struct Guard {
 pub struct GuardCommand {
     pub program: PathBuf,
     pub args: Vec<OsString>,
+    /// What it is told that may be another by the time that it is needed.
+    pub told: Vec<u8>,
 }
 
 impl Guard {
@@ -50,7 +52,7 @@ impl Guard {
     ///
     /// Fails where it cannot be started.
     pub fn start(guard: &GuardCommand) -> io::Result<Self> {
-        let (reader, pipe) = io::pipe()?;
+        let (reader, mut pipe) = io::pipe()?;
         let mut command = Command::new(&guard.program);
         command
             .arg0(env!("CARGO_PKG_NAME"))
@@ -67,6 +69,8 @@ impl Guard {
         }
         let started = subreaper::start(Role::Apart, || command.spawn(), Child::id);
         let (child, own) = started?;
+        drop(command);
+        pipe.write_all(&told(&guard.told))?;
         Ok(Self {
             child,
             pipe,
@@ -91,10 +95,25 @@ impl Guard {
 }
 
 /// How the one who is guarded has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parting {
     Dismissed,
-    Died,
+    Died {
+        /// [`GuardCommand::told`]; `None` where it died before it had told all.
+        told: Option<Vec<u8>>,
+    },
+}
+
+/// What is said first: its length, and a blank behind it.
+fn told(told: &[u8]) -> Vec<u8> {
+    [told.len().to_string().as_bytes(), b" ", told].concat()
+}
+
+/// What was told, and what was said behind it.
+fn heard(said: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b' ', said)?;
+    let length = std::str::from_utf8(&said[..end]).ok()?.parse().ok()?;
+    said[end + 1..].split_at_checked(length)
 }
 
 /// The guard's side: goes out of the way of signals that are meant for others, and waits.
@@ -108,9 +127,9 @@ pub fn stand_guard() -> io::Result<Parting> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     // A leader of a group cannot begin a session, so it first joins another group. Where the one
-    // it is to guard has died already there is none to join, and its own group has to do.
+    // it is to guard has died already, or is in a group of another namespace, there is none to
+    // join, and its own group has to do.
     let parent = getppid().and_then(|parent| Process::read(parent.as_raw_nonzero().get()));
-    // Not asked of the kernel directly: the group of a first process may have the number 0.
     let group = parent.and_then(|parent| Pid::from_raw(parent.group));
     let _ = setpgid(None, group).and_then(|()| setsid());
     parting(&mut io::stdin().lock())
@@ -119,10 +138,12 @@ pub fn stand_guard() -> io::Result<Parting> {
 fn parting(pipe: &mut impl Read) -> io::Result<Parting> {
     let mut said = Vec::new();
     pipe.read_to_end(&mut said)?;
-    Ok(if said == GOODBYE {
-        Parting::Dismissed
-    } else {
-        Parting::Died
+    Ok(match heard(&said) {
+        Some((_, GOODBYE)) => Parting::Dismissed,
+        Some((told, _)) => Parting::Died {
+            told: Some(told.to_owned()),
+        },
+        None => Parting::Died { told: None },
     })
 }
 
@@ -133,8 +154,17 @@ mod tests {
     #[test]
     fn only_a_whole_goodbye_is_one() {
         let parting = |said: &[u8]| parting(&mut &*said).unwrap();
-        assert_eq!(parting(GOODBYE), Parting::Dismissed);
-        assert_eq!(parting(b""), Parting::Died);
-        assert_eq!(parting(b"b"), Parting::Died);
+        let died = |told: &str| Parting::Died {
+            told: Some(told.into()),
+        };
+        for text in ["", "bye", "name = 'a'\n"] {
+            let told = told(text.as_bytes());
+            assert_eq!(parting(&told), died(text));
+            assert_eq!(parting(&[&told, &b"by"[..]].concat()), died(text));
+            assert_eq!(parting(&[&told, GOODBYE].concat()), Parting::Dismissed);
+        }
+        for cut in ["", "1", "5 bye", "x bye"] {
+            assert_eq!(parting(cut.as_bytes()), Parting::Died { told: None });
+        }
     }
 }

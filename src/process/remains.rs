@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::freeze::signal_all;
 use super::group::Group;
 use super::spec::Escaped;
-use super::subreaper;
+use super::subreaper::{self, Mark};
 use super::table::{Process, Table};
 use crate::domain::run::{Signal, Survivor};
 
@@ -19,7 +19,7 @@ pub(super) const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Its group, and whoever left the group.
 pub(super) struct Remains {
     group: Group,
-    mark: String,
+    mark: Mark,
     escaped: Escaped,
     /// As of the last look, as is `alive`: the number of a group that is gone may be another's.
     group_exists: bool,
@@ -30,7 +30,7 @@ pub(super) struct Remains {
 }
 
 impl Remains {
-    pub(super) fn new(group: Group, mark: String, escaped: Escaped) -> Self {
+    pub(super) fn new(group: Group, mark: Mark, escaped: Escaped) -> Self {
         Self {
             group,
             mark,
@@ -65,11 +65,35 @@ impl Remains {
         !self.alive.is_empty() || !self.told.is_empty()
     }
 
+    /// As of the last look.
+    pub(super) fn group_is_gone(&self) -> bool {
+        !self.group_exists
+    }
+
+    /// What nothing ends is nobody's any more, lest it is looked for again and again. Names it among
+    /// what was left.
+    pub(super) fn give_up(&self, left: Option<Vec<Survivor>>) -> Option<Vec<Survivor>> {
+        let still: Vec<&Process> = self.alive.iter().filter(|it| it.is_running()).collect();
+        subreaper::give_up(&still);
+        let mut left = left.unwrap_or_default();
+        for process in still {
+            let pid = process.pid.unsigned_abs();
+            match left.iter_mut().find(|survivor| survivor.pid == pid) {
+                Some(survivor) => survivor.ended = false,
+                None => left.push(Survivor {
+                    ended: false,
+                    ..process.named()
+                }),
+            }
+        }
+        (!left.is_empty()).then_some(left)
+    }
+
     /// Who left the group, with all that descends from it.
     fn escaped(&self, table: &Table) -> Vec<Process> {
         let group = self.group.number();
         let keep = self.escaped == Escaped::Keep;
-        let roots = subreaper::left_by(table, &self.mark, group, keep);
+        let roots = subreaper::left_by(table, self.mark, group, keep);
         let mut escaped = table.trees(&roots);
         escaped.retain(|process| process.group != group);
         escaped
@@ -92,5 +116,12 @@ impl Remains {
     /// What was alive at the last look, by name.
     pub(super) fn named(&self) -> Vec<Survivor> {
         self.alive.iter().map(Process::named).collect()
+    }
+
+    /// Those of them that have left the group.
+    pub(super) fn escapees(&self) -> Vec<Survivor> {
+        let group = self.group.number();
+        let escapees = self.alive.iter().filter(|it| it.group != group);
+        escapees.map(Process::named).collect()
     }
 }

@@ -14,6 +14,8 @@ pub struct Spec {
     /// Added to our own environment; a later entry replaces an earlier one of the same name.
     pub env: Vec<(OsString, OsString)>,
     pub dir: PathBuf,
+    /// A file that it reads as its stdin; `None`: it reads nothing.
+    pub stdin: Option<PathBuf>,
     /// It is stopped after this time, not counting the time that it was paused.
     pub timeout: Option<Duration>,
     /// [`super::ProcessEvent::Slow`] comes after this time.
@@ -47,8 +49,8 @@ pub enum SpawnError {
         program: PathBuf,
         source: std::io::Error,
     },
-    #[error("cannot write {}: {source}", path.display())]
-    OutputFile {
+    #[error("cannot read {}: {source}", path.display())]
+    Stdin {
         path: PathBuf,
         source: std::io::Error,
     },

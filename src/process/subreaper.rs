@@ -4,12 +4,13 @@
 //! from a child can get away by a second fork, a session of its own or a cleared environment. It
 //! asks the process as a whole, hence one register for all.
 
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
 
-use super::table::{Process, Table};
+use super::group::own_group;
+use super::table::{Environment, Process, Table};
 
 /// In each child's environment: which of our children it descends from.
 pub const MARK: &str = "TACKROOM_CHILD";
@@ -24,13 +25,19 @@ struct Register {
     own: HashMap<i32, Role>,
     /// Our other children, as far as it is decided what they are.
     others: HashMap<i32, Other>,
+    /// Whose leavings stay, also those that come to us late.
+    keeping: HashSet<Mark>,
 }
+
+/// Tells the children of this process apart for good: numbers of processes are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Mark(u64);
 
 /// What a process of our own is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// A script, with all that it leaves.
-    Supervised,
+    Supervised(Mark),
     /// It looks after itself.
     Apart,
 }
@@ -44,6 +51,8 @@ enum Other {
     Kept,
     /// One of several that ran at the same time has left it; nobody knows which.
     Suspect,
+    /// It cannot be ended, which has been said.
+    GivenUp,
 }
 
 /// Which of the adopted are wanted.
@@ -100,17 +109,31 @@ impl Drop for Own {
     }
 }
 
-/// A mark that no other child of this process has.
-pub(super) fn new_mark() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{next}", std::process::id())
+impl Mark {
+    /// One that no other child of this process has.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// `None` where no child of this process has it.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let value = std::str::from_utf8(value).ok()?;
+        let (process, number) = value.split_once('-')?;
+        let is_ours = process.parse() == Ok(std::process::id());
+        is_ours.then(|| number.parse().ok().map(Self))?
+    }
 }
 
-/// Whether a mark is that of another child of ours. An empty one is on what is no script's.
-fn is_of_ours(mark: &[u8]) -> bool {
-    let us = format!("{}-", std::process::id());
-    mark.is_empty() || mark.starts_with(us.as_bytes())
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", std::process::id(), self.0)
+    }
+}
+
+/// A guard, or what is no script's: an empty mark is on what the user opens from the dashboard.
+pub(super) fn is_foreign(environment: &Environment) -> bool {
+    environment.is_guard() || environment.get(MARK).is_some_and(<[u8]>::is_empty)
 }
 
 /// Starts a process of our own. Nobody looks for orphans between its start and its entry.
@@ -144,38 +167,53 @@ pub(super) fn has_undecided() -> bool {
 
 /// The orphans that the child with this mark, which leads this group, has left outside of the
 /// group. With `keep` they are nobody's from now on.
-pub(super) fn left_by(table: &Table, mark: &str, group: i32, keep: bool) -> Vec<Process> {
+pub(super) fn left_by(table: &Table, mark: Mark, group: i32, keep: bool) -> Vec<Process> {
     let mut register = Register::lock();
     let Some(register) = &mut *register else {
         return Vec::new();
     };
-    let supervised = |role: &&Role| **role == Role::Supervised;
-    let alone = register.own.values().filter(supervised).count() == 1;
+    let is_supervised = |role: &&Role| matches!(role, Role::Supervised(_));
+    let alone = register.own.values().filter(is_supervised).count() == 1;
+    if keep {
+        register.keeping.insert(mark);
+    }
     let mut left = Vec::new();
     for orphan in register.orphans(table) {
         if orphan.group == group || register.others.contains_key(&orphan.pid) {
             continue;
         }
         let environment = orphan.environment();
-        let is_marked = match environment.get(MARK) {
-            Some(other) if other == mark.as_bytes() => true,
-            Some(other) if is_of_ours(other) => continue,
-            // Cleared, or the mark of a runner within the script.
-            _ => false,
-        };
-        let decided = if environment.is_guard() {
-            Other::Foreign
-        } else if !is_marked && !alone {
-            Other::Suspect
-        } else if keep {
-            Other::Kept
-        } else {
-            left.push(orphan);
-            continue;
+        // None where it is cleared, or the mark of a runner within the script.
+        let other = environment.get(MARK).and_then(Mark::parse);
+        let decided = match other {
+            _ if is_foreign(&environment) => Other::Foreign,
+            Some(other) if other != mark => {
+                if register.is_at_work(other) {
+                    continue;
+                }
+                if register.keeping.contains(&other) {
+                    Other::Kept
+                } else {
+                    Other::Suspect
+                }
+            }
+            None if !alone => Other::Suspect,
+            _ if keep => Other::Kept,
+            _ => {
+                left.push(orphan);
+                continue;
+            }
         };
         register.others.insert(orphan.pid, decided);
     }
     left
+}
+
+/// What cannot be ended is not looked for any more.
+pub(super) fn give_up(processes: &[&Process]) {
+    let mut register = Register::lock();
+    let others = &mut register.get_or_insert_default().others;
+    others.extend(processes.iter().map(|it| (it.pid, Other::GivenUp)));
 }
 
 /// All orphans of this kind.
@@ -186,10 +224,10 @@ pub(super) fn adopted(table: &Table, wanted: Adopted) -> Vec<Process> {
     };
     let mut orphans = register.orphans(table);
     orphans.retain(|orphan| match register.others.get(&orphan.pid) {
-        Some(Other::Foreign) => false,
+        Some(Other::Foreign | Other::GivenUp) => false,
         Some(Other::Kept) => wanted == Adopted::All,
         Some(Other::Suspect) => true,
-        None => wanted == Adopted::All && !orphan.environment().is_guard(),
+        None => wanted == Adopted::All && !is_foreign(&orphan.environment()),
     });
     orphans
 }
@@ -199,11 +237,16 @@ impl Register {
         REGISTER.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_at_work(&self, mark: Mark) -> bool {
+        let mut roles = self.own.values();
+        roles.any(|role| *role == Role::Supervised(mark))
+    }
+
     /// Our children that we did not start and that do not belong to one that still runs. Those that
     /// have ended are reaped: nobody else will.
     fn orphans(&mut self, table: &Table) -> Vec<Process> {
         let us = rustix::process::getpid().as_raw_nonzero().get();
-        let our_group = rustix::process::getpgrp().as_raw_nonzero().get();
+        let our_group = own_group().map_or(0, |group| group.as_raw_nonzero().get());
         let mut orphans = Vec::new();
         self.others
             .retain(|pid, _| table.get(*pid).is_some_and(|now| now.parent == us));
@@ -218,7 +261,8 @@ impl Register {
             if process.has_ended() {
                 reap(process.pid);
                 self.others.remove(&process.pid);
-            } else if !self.own.contains_key(&process.group) {
+            } else if !self.own.contains_key(&process.group) && process.is_running() {
+                // One of our own may have ended, and left the register, since the table was read.
                 orphans.push(*process);
             }
         }
@@ -256,5 +300,29 @@ fn reap(pid: i32) {
             WaitId::Pid(pid),
             WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    #[test]
+    fn what_of_our_own_has_ended_since_the_look_is_no_orphan() {
+        let mut command = Command::new("sleep");
+        command.arg("600").process_group(0);
+        let id = |child: &Child| Some(child.id());
+        let (mut child, own) = start(Role::Apart, || command.spawn(), id).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let table = Table::read().unwrap();
+        assert!(table.get(pid).is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(own);
+        let orphans = adopted(&table, Adopted::All);
+        assert!(orphans.iter().all(|orphan| orphan.pid != pid));
     }
 }

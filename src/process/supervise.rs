@@ -1,8 +1,9 @@
 //! Runs one child from start to the end of its whole group.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -10,20 +11,25 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until};
 
+use super::brand::Brand;
 use super::capture::Capture;
 use super::control::{Changes, Control, Registered, Stopwatch, Urgency};
 use super::group::Group;
 use super::lines::Lines;
 use super::remains::{AFTER_KILL, FIRST_LOOK, LAST_LOOK, Remains};
-use super::spec::{SpawnError, Spec};
-use super::subreaper::{self, Own, Role};
+use super::spec::{Escaped, SpawnError, Spec};
+use super::subreaper::{self, Mark, Own, Role};
+use crate::domain::output::OutputLines;
 use crate::domain::run::{Ending, Output, Signal, Survivor};
 
 /// What happens while a child runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessEvent {
-    /// A line of its output, stdout and stderr in the order in which they were written.
-    Line(Arc<[u8]>),
+    /// Lines of its output, stdout and stderr in the order in which they were written.
+    Lines(OutputLines),
+    /// A part of a very long line, which goes on in the next one of these or ends with the first of
+    /// [`Self::Lines`].
+    Part(OutputLines),
     /// It has run for [`Spec::slow`].
     Slow,
     /// Its group was sent a signal.
@@ -48,6 +54,9 @@ pub struct Finished {
     pub output: Output,
 }
 
+/// What a pipe holds, in bytes.
+const PIPE: usize = 64 * 1024;
+
 /// How far the stopping of a group has gone. Each stage ends at its deadline, which is counted as
 /// [`Supervisor::clock`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +69,11 @@ enum Stage {
     Terminated {
         until: Duration,
     },
-    Killed,
+    /// Nothing ends it then but a kernel that lets it go.
+    Killed {
+        until: Duration,
+    },
+    GivenUp,
 }
 
 /// Starts a child and sees it through. Its output is read always and handed to `on_event`, which
@@ -76,23 +89,17 @@ pub async fn supervise(
     control: &Control,
     on_event: impl FnMut(ProcessEvent),
 ) -> Result<Finished, SpawnError> {
-    let capture = Capture::new(spec.capture, spec.output_file.as_deref()).map_err(|source| {
-        SpawnError::OutputFile {
-            path: spec.output_file.clone().unwrap_or_default(),
-            source,
-        }
-    })?;
+    let capture = Capture::new(spec.capture, spec.output_file.as_deref());
     let _adopting = subreaper::adopt();
-    let mark = subreaper::new_mark();
-    let (child, output, own) = spawn(spec, &mark)?;
+    let mark = Mark::new();
+    let (child, output, own) = spawn(spec, mark)?;
     let group = child.id().and_then(Group::led_by);
     let supervisor = Supervisor {
         spec,
         control,
         guard: group.map(|group| GroupGuard {
             group,
-            gone: false,
-            _registered: control.register(group),
+            registered: Some(control.register(group)),
             _own: own,
         }),
         mark,
@@ -108,11 +115,18 @@ pub async fn supervise(
     supervisor.run(child, output).await
 }
 
-fn spawn(spec: &Spec, mark: &str) -> Result<(Child, pipe::Receiver, Option<Own>), SpawnError> {
+fn spawn(spec: &Spec, mark: Mark) -> Result<(Child, pipe::Receiver, Option<Own>), SpawnError> {
     // One pipe for both outputs: the order in which a script wrote them is worth more than
     // knowing which was which.
     let (reader, writer) = std::io::pipe().map_err(SpawnError::Pipe)?;
     let errors = writer.try_clone().map_err(SpawnError::Pipe)?;
+    let stdin = match &spec.stdin {
+        Some(path) => Stdio::from(File::open(path).map_err(|source| SpawnError::Stdin {
+            path: path.clone(),
+            source,
+        })?),
+        None => Stdio::null(),
+    };
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -121,12 +135,16 @@ fn spawn(spec: &Spec, mark: &str) -> Result<(Child, pipe::Receiver, Option<Own>)
         // An inherited one may name the same directory by a symbolic link; shells and compose
         // then believe it, and label by it what we look for by the real path.
         .env("PWD", &spec.dir)
-        .env(subreaper::MARK, mark)
-        .stdin(Stdio::null())
+        .env(subreaper::MARK, mark.to_string())
+        .stdin(stdin)
         .stdout(writer)
         .stderr(errors)
         .process_group(0);
-    let started = subreaper::start(Role::Supervised, || command.spawn(), Child::id);
+    let spawn = || match Brand::in_environment(&spec.env) {
+        Some(brand) => brand.lend(|| command.spawn()),
+        None => command.spawn(),
+    };
+    let started = subreaper::start(Role::Supervised(mark), spawn, Child::id);
     let (child, own) = started.map_err(|source| SpawnError::Spawn {
         program: spec.program.clone(),
         source,
@@ -139,7 +157,7 @@ struct Supervisor<'a, F> {
     spec: &'a Spec,
     control: &'a Control,
     guard: Option<GroupGuard>,
-    mark: String,
+    mark: Mark,
     capture: Capture,
     lines: Lines,
     on_event: F,
@@ -153,15 +171,14 @@ struct Supervisor<'a, F> {
 /// Kills the group if the supervisor is dropped before it is gone.
 struct GroupGuard {
     group: Group,
-    /// Once the group is gone its number may be somebody else's.
-    gone: bool,
-    _registered: Registered,
+    /// `None` once the group is gone: its number may be somebody else's.
+    registered: Option<Registered>,
     _own: Option<Own>,
 }
 
 impl Drop for GroupGuard {
     fn drop(&mut self) {
-        if !self.gone {
+        if self.registered.is_some() {
             self.group.signal(Signal::Kill);
         }
     }
@@ -173,7 +190,8 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
         mut child: Child,
         mut output: pipe::Receiver,
     ) -> Result<Finished, SpawnError> {
-        let mut buffer = vec![0; 64 * 1024];
+        // Most print little, and what is not touched costs nothing.
+        let mut buffer = vec![0; 4 * 1024];
         let mut open = true;
         let mut changes = self.control.changes();
         let status = loop {
@@ -182,33 +200,51 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             let alarm = self.next_alarm();
             if alarm.is_some_and(|due| self.clock.elapsed() >= due) {
                 self.on_alarm();
+                if self.stage == Stage::GivenUp {
+                    break None;
+                }
                 continue;
             }
             let wake = self.clock.instant_of(alarm.unwrap_or_default());
             tokio::select! {
                 biased;
                 () = changes.next() => self.on_control(),
-                status = child.wait() => break status,
+                status = child.wait() => break Some(status),
                 read = output.read(&mut buffer), if open => match read {
                     Ok(0) | Err(_) => open = false,
-                    Ok(n) => self.take(&buffer[..n]),
+                    Ok(n) => {
+                        self.take(&buffer[..n]);
+                        if n == buffer.len() {
+                            buffer.resize(PIPE, 0);
+                        }
+                    }
                 },
                 () = sleep_until(wake), if alarm.is_some() => {}
             }
         };
         let took = self.clock.elapsed();
         let left = self
-            .clear(&mut output, &mut buffer, open, &mut changes)
+            .clear(&mut output, &mut buffer, &mut open, &mut changes)
             .await;
-        if let Some(line) = std::mem::take(&mut self.lines).finish() {
-            (self.on_event)(ProcessEvent::Line(line));
+        if let Some(lines) = std::mem::take(&mut self.lines).finish() {
+            (self.on_event)(ProcessEvent::Lines(lines));
         }
-        let status = status.map_err(|source| SpawnError::Spawn {
-            program: self.spec.program.clone(),
-            source,
-        })?;
+        let ending = match status {
+            Some(Ok(status)) => ending(status),
+            Some(Err(source)) => {
+                return Err(SpawnError::Spawn {
+                    program: self.spec.program.clone(),
+                    source,
+                });
+            }
+            // It will have been, if it ever ends.
+            None => Ending::Signal(rustix::process::Signal::KILL.as_raw()),
+        };
+        if open && self.spec.escaped == Escaped::Keep && has_writers(&output) {
+            keep_open(output);
+        }
         Ok(Finished {
-            ending: ending(status),
+            ending,
             timed_out: self.timed_out,
             stopped: self.stopped,
             left_processes: left.is_some(),
@@ -222,8 +258,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
     fn take(&mut self, bytes: &[u8]) {
         self.capture.push(bytes);
         let on_event = &mut self.on_event;
-        self.lines
-            .push(bytes, |line| on_event(ProcessEvent::Line(line)));
+        self.lines.push(bytes, on_event);
     }
 
     /// After the leader is reaped: reads what is still in the pipe, gives what it left a moment to
@@ -232,30 +267,33 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
         &mut self,
         output: &mut pipe::Receiver,
         buffer: &mut [u8],
-        mut open: bool,
+        open: &mut bool,
         changes: &mut Changes,
     ) -> Option<Vec<Survivor>> {
         let group = self.guard.as_ref().map(|guard| guard.group)?;
-        let mut remains = Remains::new(group, self.mark.clone(), self.spec.escaped);
-        let mut settling = self.stage == Stage::Running;
+        let mut remains = Remains::new(group, self.mark, self.spec.escaped);
+        let by_itself = self.stage == Stage::Running;
+        let mut settling = by_itself || self.timed_out;
+        let (mut next, grace) = match self.stage {
+            Stage::Killed { .. } | Stage::GivenUp => (Some(Signal::Kill), Duration::ZERO),
+            _ => (Some(Signal::Terminate), self.spec.settle),
+        };
         let mut until = self.clock.elapsed();
         if settling {
-            until += self.spec.settle;
+            until += grace;
         }
-        let mut next = Some(match self.stage {
-            Stage::Killed => Signal::Kill,
-            _ => Signal::Terminate,
-        });
         let mut left = None;
         let mut pause = FIRST_LOOK;
         loop {
             // Before the pipe is read: whoever is gone now has written all that it will.
             let alive = remains.look();
             self.drain(output, buffer);
+            if remains.group_is_gone()
+                && let Some(guard) = &mut self.guard
+            {
+                guard.registered = None;
+            }
             if !alive {
-                if let Some(guard) = &mut self.guard {
-                    guard.gone = true;
-                }
                 return left;
             }
             let now = self.clock.elapsed();
@@ -271,10 +309,15 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
             if now >= until {
                 let Some(signal) = next else {
-                    return left;
+                    return remains.give_up(left);
                 };
                 if settling && urgency == Urgency::GoOn {
-                    left = Some(remains.named());
+                    left = if by_itself {
+                        Some(remains.named())
+                    } else {
+                        // The rest of its group is doing what it was told.
+                        Some(remains.escapees()).filter(|left| !left.is_empty())
+                    };
                 }
                 settling = false;
                 remains.send(signal);
@@ -290,8 +333,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
             // Nothing tells when the last of them has gone.
             let wake = Instant::now() + pause.min(until.saturating_sub(now));
-            self.read_until(wake, output, buffer, &mut open, changes)
-                .await;
+            self.read_until(wake, output, buffer, open, changes).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
     }
@@ -350,8 +392,10 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                 let slow = self.spec.slow.filter(|_| !self.slow);
                 slow.into_iter().chain(self.spec.timeout).min()
             }
-            Stage::Signalled { until } | Stage::Terminated { until } => Some(until),
-            Stage::Killed => None,
+            Stage::Signalled { until } | Stage::Terminated { until } | Stage::Killed { until } => {
+                Some(until)
+            }
+            Stage::GivenUp => None,
         }
     }
 
@@ -370,7 +414,8 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             }
             Stage::Signalled { .. } => self.terminate(),
             Stage::Terminated { .. } => self.kill(),
-            Stage::Killed => {}
+            Stage::Killed { .. } => self.stage = Stage::GivenUp,
+            Stage::GivenUp => {}
         }
     }
 
@@ -387,7 +432,8 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                     Stage::Signalled { until }
                 };
             }
-            (Urgency::Kill, stage) if stage != Stage::Killed => {
+            (_, Stage::Killed { .. } | Stage::GivenUp) => {}
+            (Urgency::Kill, stage) => {
                 self.stopped |= stage == Stage::Running;
                 self.kill();
             }
@@ -396,7 +442,7 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
                 let sooner = until.min(self.clock.elapsed() + self.control.grace(self.spec.grace));
                 match &mut self.stage {
                     Stage::Signalled { until } | Stage::Terminated { until } => *until = sooner,
-                    Stage::Running | Stage::Killed => {}
+                    Stage::Running | Stage::Killed { .. } | Stage::GivenUp => {}
                 }
             }
             _ => {}
@@ -412,7 +458,9 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
 
     fn kill(&mut self) {
         self.send(Signal::Kill);
-        self.stage = Stage::Killed;
+        self.stage = Stage::Killed {
+            until: self.clock.elapsed() + AFTER_KILL,
+        };
     }
 
     fn send(&mut self, signal: Signal) {
@@ -421,6 +469,46 @@ impl<F: FnMut(ProcessEvent)> Supervisor<'_, F> {
             (self.on_event)(ProcessEvent::Stopping(signal));
         }
     }
+}
+
+/// Whether there is anybody left who could write to it. What it held has been read.
+fn has_writers(output: &pipe::Receiver) -> bool {
+    rustix::io::read(output, &mut [0; 1]) != Ok(0)
+}
+
+/// What may stay is not to die of its next word, which nobody would read any more. It may outlive
+/// this process, so another one reads its output to the end.
+fn keep_open(output: pipe::Receiver) {
+    let Ok(output) = output.into_blocking_fd() else {
+        return;
+    };
+    let spare = output.try_clone();
+    let mut command = Command::new("cat");
+    command
+        .current_dir("/")
+        .stdin(output)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    match subreaper::start(Role::Apart, || command.spawn(), Child::id) {
+        Ok((mut reader, own)) => {
+            tokio::spawn(async move {
+                let _own = own;
+                let _ = reader.wait().await;
+            });
+        }
+        Err(_) => read_meanwhile(spare),
+    }
+}
+
+/// As long as this process lives.
+fn read_meanwhile(output: io::Result<OwnedFd>) {
+    let Ok(mut output) = output.and_then(pipe::Receiver::from_owned_fd) else {
+        return;
+    };
+    tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    });
 }
 
 fn ending(status: ExitStatus) -> Ending {

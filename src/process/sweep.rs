@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::brand::Brand;
 use super::control::Control;
 use super::freeze::signal_all;
 use super::remains::{AFTER_KILL, FIRST_LOOK, LAST_LOOK};
 use super::subreaper::{self, Adopted};
 use super::table::{Process, Table};
+use crate::domain::id::RunId;
 use crate::domain::run::{Signal, Survivor};
 
 /// Which processes are swept.
@@ -16,6 +18,9 @@ pub struct Sweep {
     /// What must stand in a process's environment, all of it; a value of `None` is any value. What
     /// descends from such a process goes with it.
     pub variables: Vec<(&'static str, Option<String>)>,
+    /// Also what this run has started and what has an environment no more: of a run whose process has
+    /// died nobody has adopted it.
+    pub branded: Option<RunId>,
     pub adopted: Adopted,
     /// Between TERM and KILL.
     pub grace: Duration,
@@ -41,6 +46,14 @@ pub async fn sweep(sweep: &Sweep, control: &Control) -> Vec<Survivor> {
         }
         if let Some(until) = killing {
             if now >= until {
+                let still: HashSet<u32> = ending
+                    .into_iter()
+                    .chain(sweep.look())
+                    .map(|process| process.pid.unsigned_abs())
+                    .collect();
+                for survivor in &mut named {
+                    survivor.ended = !still.contains(&survivor.pid);
+                }
                 break;
             }
             for process in &ending {
@@ -67,11 +80,19 @@ impl Sweep {
             return Vec::new();
         };
         let us = rustix::process::getpid().as_raw_nonzero().get();
+        let brand = self.branded.as_ref().map(|run| Brand::of(run.as_str()));
+        let is_branded = |process: &Process| {
+            brand.is_some_and(|brand| brand.is_on(process))
+                && process.is_in_our_namespace()
+                && !subreaper::is_foreign(&process.environment())
+                && !keeps_a_container(process, &table)
+        };
         let mut roots = subreaper::adopted(&table, self.adopted);
         roots.extend(
             table
                 .iter()
-                .filter(|process| process.pid != us && self.is_marked(process)),
+                .filter(|process| process.pid != us)
+                .filter(|process| self.is_marked(process) || is_branded(process)),
         );
         table.trees(&roots)
     }
@@ -87,4 +108,11 @@ impl Sweep {
         }) && !self.variables.is_empty()
             && process.is_in_our_namespace()
     }
+}
+
+/// Whether it is the parent of a container's first process: an engine without a daemon has one such
+/// for each container, with no environment, and who removes the container ends it.
+fn keeps_a_container(process: &Process, table: &Table) -> bool {
+    let mut children = table.iter().filter(|child| child.parent == process.pid);
+    children.any(|child| !child.has_ended() && !child.is_in_our_namespace())
 }

@@ -114,9 +114,12 @@ impl Process {
 
     /// Whether it counts processes as we do. One in a container belongs to its engine, also where
     /// it was given our variables.
+    ///
+    /// Told by how many numbers it has: anybody may read that, also of a process that hides its
+    /// environment and its namespaces, as agents that keep secrets do.
     pub(super) fn is_in_our_namespace(&self) -> bool {
-        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
-        namespace(&self.pid.to_string()) == namespace("self")
+        let status = std::fs::read(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        namespaces_of(&String::from_utf8_lossy(&status)) == Some(1)
     }
 
     pub(super) fn named(&self) -> Survivor {
@@ -130,6 +133,7 @@ impl Process {
         Survivor {
             pid: self.pid.unsigned_abs(),
             command: words.trim().to_owned(),
+            ended: true,
         }
     }
 
@@ -172,6 +176,7 @@ pub(super) fn native(signal: Signal) -> rustix::process::Signal {
         Signal::Interrupt => rustix::process::Signal::INT,
         Signal::Terminate => rustix::process::Signal::TERM,
         Signal::Hangup => rustix::process::Signal::HUP,
+        Signal::Quit => rustix::process::Signal::QUIT,
         Signal::Kill => rustix::process::Signal::KILL,
     }
 }
@@ -207,9 +212,26 @@ fn stat_of(stat: &[u8]) -> Option<Process> {
     })
 }
 
+/// In how many namespaces below ours, ours included, a process has a number.
+fn namespaces_of(status: &str) -> Option<usize> {
+    let mut lines = status.lines();
+    let numbers = lines.find_map(|line| line.strip_prefix("NSpid:"))?;
+    Some(numbers.split_ascii_whitespace().count())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_of_another_namespace_has_several_numbers() {
+        let status = |numbers: &str| format!("Name:\tNSpid:\nNSpid:\t{numbers}\nNSpgid:\t1\t2\n");
+        assert_eq!(namespaces_of(&status("17")), Some(1));
+        assert_eq!(namespaces_of(&status("17\t1")), Some(2));
+        assert_eq!(namespaces_of("Name:\tsh\n"), None);
+        let us = i32::try_from(std::process::id()).unwrap();
+        assert!(Process::read(us).unwrap().is_in_our_namespace());
+    }
 
     #[test]
     fn a_stat_line_is_read_past_any_name() {

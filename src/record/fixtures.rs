@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{EventLog, Store};
 use crate::codec::Header;
+use crate::config::Keep;
 use crate::domain::id::RunId;
 use crate::domain::replay::{self, Replay, ReplayName};
 use crate::domain::run::{Ending, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
@@ -20,6 +21,7 @@ pub(super) fn started(run: &RunId, names: &[&str]) -> RunEventKind {
     let replay = |name: &&str| {
         Arc::new(Replay {
             name: ReplayName::new(*name),
+            suite: crate::domain::suite::SuiteName::default(),
             path: PathBuf::from(format!("{name}.sh")),
             file: format!("{name}.sh"),
             header: replay::Header::default(),
@@ -53,6 +55,7 @@ pub(super) fn ended(name: &str, verdict: Verdict, seconds: u64) -> RunEventKind 
         took: Duration::from_secs(seconds),
         attempt: 1,
         output: Output::default(),
+        tap: None,
         slow: false,
         leaky: false,
         survivors: Vec::new(),
@@ -70,8 +73,9 @@ pub(super) fn write(directory: &Path, kinds: Vec<RunEventKind>) -> EventLog {
     let header = Header {
         name: "harness".to_owned(),
         root: PathBuf::from("/work"),
+        ..Header::default()
     };
-    let mut log = EventLog::create(directory, &header).unwrap();
+    let mut log = EventLog::open(directory, &header).unwrap();
     for (second, kind) in (1..).zip(kinds) {
         let event = RunEvent {
             at: Timestamp::from_second(second).unwrap(),
@@ -85,7 +89,7 @@ pub(super) fn write(directory: &Path, kinds: Vec<RunEventKind>) -> EventLog {
 
 /// A run of these events in a store.
 pub(super) fn keep(store: &Store, second: i64, kinds: Vec<RunEventKind>) -> PathBuf {
-    let directory = store.begin(&run(second), 100).unwrap();
+    let directory = store.begin(&run(second), &Keep::runs(100)).unwrap();
     write(&directory, kinds);
     directory
 }

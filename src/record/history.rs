@@ -9,15 +9,20 @@ use super::read::{Lines, ReadError};
 use crate::codec::What;
 use crate::domain::past::{History, Past};
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{RunEvent, RunEventKind, Summary, Verdict};
+use crate::domain::run::{ReplayResult, RunEvent, RunEventKind, Summary, Verdict};
+
+/// By replay.
+pub type Courses = BTreeMap<ReplayName, Course>;
 
 /// How a replay ended in one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Of the last attempt.
     pub verdict: Verdict,
+    /// Whether the run could pass with it.
+    pub ok: bool,
     pub took: Duration,
-    /// It passed after an attempt that had not.
+    /// It was ok after an attempt that was not.
     pub flaky: bool,
 }
 
@@ -34,10 +39,10 @@ impl Course {
         self.runs.iter().flatten()
     }
 
-    /// Of the runs that judged it; `None` where none did. A skip is no judgement, and what was
-    /// cut off was not judged.
+    /// Of the runs that judged it, those in which it ended well: passed, or failed as expected.
+    /// `None` where none did. A skip is no judgement, and what was cut off was not judged.
     pub fn pass_rate(&self) -> Option<f64> {
-        self.rate(|outcome| outcome.verdict == Verdict::Passed)
+        self.rate(|outcome| outcome.verdict.is_ok())
     }
 
     /// As [`Self::pass_rate`].
@@ -45,19 +50,22 @@ impl Course {
         self.rate(|outcome| outcome.flaky)
     }
 
+    /// Those that say something of the replay: a skip is no judgement, and what was cut off was not
+    /// judged.
+    pub fn judged(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes()
+            .filter(|one| !matches!(one.verdict, Verdict::Skipped { .. } | Verdict::Aborted))
+    }
+
     fn rate(&self, counts: impl Fn(&Outcome) -> bool) -> Option<f64> {
-        let is_judged =
-            |one: &&Outcome| !matches!(one.verdict, Verdict::Skipped { .. } | Verdict::Aborted);
-        let judged: Vec<&Outcome> = self.outcomes().filter(is_judged).collect();
+        let judged: Vec<&Outcome> = self.judged().collect();
         let counted = judged.iter().filter(|outcome| counts(outcome)).count();
         (!judged.is_empty()).then(|| counted as f64 / judged.len() as f64)
     }
 
-    /// Of the times that it took to pass.
+    /// Of the times that it took to end well.
     pub fn median(&self) -> Option<Duration> {
-        let passed = self
-            .outcomes()
-            .filter(|outcome| outcome.verdict == Verdict::Passed);
+        let passed = self.judged().filter(|outcome| outcome.verdict.is_ok());
         let mut times: Vec<Duration> = passed.map(|outcome| outcome.took).collect();
         times.sort_unstable();
         let middle = times.len() / 2;
@@ -68,10 +76,11 @@ impl Course {
         Some((times[middle - 1] + upper) / 2)
     }
 
-    fn past(&self) -> Past {
+    /// What decides on the order and the selection of the next run.
+    pub fn past(&self) -> Past {
         let last = self.runs.last().and_then(Option::as_ref);
         Past {
-            last_ok: last.map(|outcome| outcome.verdict.is_ok()),
+            last_ok: last.map(|outcome| outcome.ok),
             median: self.median(),
         }
     }
@@ -80,13 +89,22 @@ impl Course {
 impl Store {
     /// What the kept runs say of the replays that they had selected. A run that goes on, or that
     /// cannot be read, says nothing.
-    pub fn courses(&self) -> BTreeMap<ReplayName, Course> {
-        let mut courses: BTreeMap<ReplayName, Course> = BTreeMap::new();
+    pub fn courses(&self) -> Courses {
+        let mut courses = Courses::new();
         for run in self.runs().unwrap_or_default().iter().rev() {
             if is_under_way(run) {
                 continue;
             }
-            let counts = |event: &str| matches!(event, "started" | "replay_finished");
+            let counts = |event: &str| {
+                let counting = [
+                    "started",
+                    "again",
+                    "gone",
+                    "replay_started",
+                    "replay_finished",
+                ];
+                counting.contains(&event)
+            };
             let Ok(outcomes) = Lines::open(run, counts).and_then(outcomes) else {
                 continue;
             };
@@ -122,8 +140,18 @@ fn outcomes(lines: Lines) -> Result<BTreeMap<ReplayName, Option<Outcome>>, ReadE
                 let names = replays.iter().map(|replay| replay.name.clone());
                 summaries.extend(names.map(|name| (name, Summary::default())));
             }
-            RunEventKind::ReplayFinished(result) => {
-                let summary = summaries.entry(result.replay.clone()).or_default();
+            RunEventKind::Again { replays, .. } => {
+                for replay in replays {
+                    let summary = summaries.entry(replay.name.clone()).or_default();
+                    summary.queue_again(&replay.name);
+                }
+            }
+            RunEventKind::Gone { replays, .. } => {
+                summaries.retain(|name, _| !replays.contains(name));
+            }
+            RunEventKind::ReplayStarted { replay, .. }
+            | RunEventKind::ReplayFinished(ReplayResult { replay, .. }) => {
+                let summary = summaries.entry(replay.clone()).or_default();
                 summary.fold(&RunEvent {
                     at: line.at,
                     offset: line.offset,
@@ -136,7 +164,8 @@ fn outcomes(lines: Lines) -> Result<BTreeMap<ReplayName, Option<Outcome>>, ReadE
     let outcomes = summaries.into_iter().map(|(name, mut summary)| {
         let flaky = summary.failed_attempts(&name).next().is_some();
         let outcome = summary.results.pop().map(|result| Outcome {
-            flaky: flaky && result.verdict == Verdict::Passed,
+            flaky: flaky && result.verdict.is_ok(),
+            ok: result.is_ok(),
             verdict: result.verdict,
             took: result.took,
         });
@@ -171,7 +200,9 @@ mod tests {
         let only_c = started(&run(3), &["c"]);
         keep(&store, 3, vec![only_c, ended("c", Verdict::Aborted, 1)]);
         // It goes on.
-        let directory = store.begin(&run(4), 100).unwrap();
+        let directory = store
+            .begin(&run(4), &crate::config::Keep::runs(100))
+            .unwrap();
         let _log = write(&directory, vec![all(4), passed(1)]);
         // It is none.
         std::fs::create_dir(dir.path().join("runs/other")).unwrap();
@@ -183,6 +214,42 @@ mod tests {
         assert_eq!(past(&history, "c").last_ok, Some(false));
         assert_eq!(past(&history, "a").median, Some(Duration::from_secs(1)));
         assert_eq!(past(&history, "c").median, None);
+    }
+
+    fn again(names: &[&str]) -> RunEventKind {
+        let RunEventKind::Started { replays, .. } = started(&run(0), names) else {
+            unreachable!("that is what it makes");
+        };
+        RunEventKind::Again {
+            why: "it changed".to_owned(),
+            replays,
+            steps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_to_run_again_and_did_not_has_ended_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().to_owned());
+        let events = vec![
+            started(&run(1), &["a", "b", "c"]),
+            passed(1),
+            ended("b", failed(), 1),
+            ended("c", failed(), 1),
+            RunEventKind::Gone {
+                why: "it was deleted".to_owned(),
+                replays: vec![ReplayName::new("c")],
+            },
+            again(&["a", "b", "d"]),
+            begun("b"),
+        ];
+        keep(&store, 1, events);
+        let history = store.history();
+        assert_eq!(past(&history, "a").last_ok, Some(true));
+        // It was cut off, so that nobody knows.
+        assert_eq!(past(&history, "b").last_ok, None);
+        assert!(!history.contains_key(&ReplayName::new("c")));
+        assert_eq!(past(&history, "d").last_ok, None);
     }
 
     #[test]
@@ -233,5 +300,19 @@ mod tests {
         assert_eq!(course.pass_rate(), Some(2.0 / 3.0));
         assert_eq!(course.flake_rate(), Some(1.0 / 3.0));
         assert_eq!(Course::default().pass_rate(), None);
+    }
+
+    #[test]
+    fn what_fails_as_expected_ends_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path().to_owned());
+        let known = Verdict::FailedAsExpected {
+            reason: "#1".to_owned(),
+        };
+        let events = vec![started(&run(1), &["a"]), ended("a", known, 4), finished()];
+        keep(&store, 1, events);
+        let course = &store.courses()[&ReplayName::new("a")];
+        assert_eq!(course.pass_rate(), Some(1.0));
+        assert_eq!(course.median(), Some(Duration::from_secs(4)));
     }
 }

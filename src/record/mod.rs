@@ -2,27 +2,54 @@
 //!
 //! `$XDG_STATE_HOME/tackroom/NAME-HASH/runs/RUN/`; the hash is of the configuration's directory,
 //! so that two checkouts do not prune each other's runs. In it are `events.jsonl`, the outputs of
-//! the hooks in `harness/`, and one directory of each replay in `replays/`.
+//! the hooks in `harness/`, one directory of each replay in `replays/`, what the engine told in
+//! `engine/`, and what the run ran against in `environment.json`. But for the event log all of it is
+//! optional: an older run has less, and so has one that was cut off.
 
+pub mod archive;
+mod engine;
+mod environment;
+mod files;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod incident;
 mod log;
+mod opened;
+mod prune;
 mod read;
+mod times;
+mod window;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
 
+use crate::config::Keep;
 use crate::domain::id::{ContainerId, RunId};
 
-pub use history::{Course, Outcome};
+pub use engine::{
+    ContainerChange, EngineLog, LogFile, LogLines, LogState, Outage, RecordedContainer,
+    RecordedEngine, RecordedLog, Seen, container_changes, containers, engine_events, log_gap,
+    log_lines, log_lines_since, masked, outages, scope_of,
+};
+pub use environment::{Salt, fingerprint, write_fingerprint};
+pub use files::write_atomically;
+pub use history::{Course, Courses, Outcome};
+pub use incident::{Incident, IncidentError, Options as IncidentOptions, last_run_of};
 pub use log::EventLog;
-pub use read::{End, ReadError, Recording, read};
+pub use opened::Opened;
+pub use read::{End, ReadError, Recording, read, read_events};
+pub use times::{OutputLines, output_lines, timed_lines};
+pub use window::failure_windows;
+
+/// In the directory of a store.
+const RUNS: &str = "runs";
 
 /// Where the runs of one configuration are kept.
 #[derive(Clone, Debug)]
@@ -43,7 +70,14 @@ pub enum LockError {
 /// The lock goes with the process, however it ends.
 #[derive(Debug)]
 pub struct HarnessLock {
-    _file: File,
+    file: File,
+}
+
+/// Not left to the closing of the file: a child that is being started has it open for a moment.
+impl Drop for HarnessLock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl Store {
@@ -118,7 +152,7 @@ impl Store {
         file.set_len(0).map_err(wrap)?;
         file.rewind().map_err(wrap)?;
         write!(file, "{}", std::process::id()).map_err(wrap)?;
-        Ok(HarnessLock { _file: file })
+        Ok(HarnessLock { file })
     }
 
     /// Remembers that the stack which consists of these containers has been seeded. That it is
@@ -133,22 +167,38 @@ impl Store {
             .is_ok_and(|seeded| !containers.is_empty() && seeded == identity(containers))
     }
 
-    /// Makes the directory of a new run and removes the oldest beyond `keep`, but none that is at
-    /// work.
+    /// Makes the directory of a new run and removes the oldest that are not to be kept, but none that
+    /// is at work. However long ago the run before this one was, and however big it is: it stays,
+    /// because it says what failed last.
     ///
     /// # Errors
     ///
     /// Fails where the directory cannot be made. What cannot be pruned stays.
-    pub fn begin(&self, run: &RunId, keep: usize) -> io::Result<PathBuf> {
+    pub fn begin(&self, run: &RunId, keep: &Keep) -> io::Result<PathBuf> {
         self.make()?;
-        let directory = self.runs_directory().join(run.as_str());
+        let directory = self.directory_of(run);
         std::fs::create_dir_all(&directory)?;
-        for old in self.runs()?.iter().skip(keep.max(1)) {
-            if !log::is_under_way(old) {
-                let _ = std::fs::remove_dir_all(old);
-            }
-        }
+        prune::prune(&self.runs()?, &directory, keep, SystemTime::now());
         Ok(directory)
+    }
+
+    /// Where a run leaves what is kept of it.
+    pub fn directory_of(&self, run: &RunId) -> PathBuf {
+        self.runs_directory().join(run.as_str())
+    }
+
+    /// The kept runs among which a run lies, the newest first; none where it lies elsewhere.
+    pub fn beside(run: &Path) -> Vec<PathBuf> {
+        let runs = run.canonicalize().ok();
+        let runs = runs.as_deref().and_then(Path::parent);
+        let directory = match runs {
+            Some(runs) if runs.file_name().is_some_and(|name| name == RUNS) => runs.parent(),
+            _ => None,
+        };
+        let store = directory.map(|directory| Self::at(directory.to_owned()));
+        store
+            .and_then(|store| store.runs().ok())
+            .unwrap_or_default()
     }
 
     /// The directories of the kept runs, the newest first. Each is named by the run's id.
@@ -176,7 +226,7 @@ impl Store {
     }
 
     fn runs_directory(&self) -> PathBuf {
-        self.directory.join("runs")
+        self.directory.join(RUNS)
     }
 }
 
@@ -199,37 +249,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let store = Store::at(dir.path().join("a/b"));
-        store.begin(&run(1), 1).unwrap();
+        store.begin(&run(1), &Keep::runs(1)).unwrap();
         let mode = std::fs::metadata(dir.path().join("a/b"))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o700);
-    }
-
-    #[test]
-    fn the_newest_runs_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store {
-            directory: dir.path().to_owned(),
-        };
-        let paths: Vec<PathBuf> = (0..4).map(|n| store.begin(&run(n), 2).unwrap()).collect();
-        let there: Vec<bool> = paths.iter().map(|path| path.is_dir()).collect();
-        assert_eq!(there, [false, false, true, true]);
-    }
-
-    #[test]
-    fn a_run_that_goes_on_is_not_pruned() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::at(dir.path().to_owned());
-        let going_on = store.begin(&run(0), 1).unwrap();
-        let log = EventLog::create(&going_on, &crate::codec::Header::default()).unwrap();
-        store.begin(&run(1), 1).unwrap();
-        let newest = store.begin(&run(2), 1).unwrap();
-        assert_eq!(store.runs().unwrap(), [newest, going_on]);
-        drop(log);
-        let newest = store.begin(&run(3), 1).unwrap();
-        assert_eq!(store.runs().unwrap(), [newest]);
     }
 
     #[test]
@@ -262,7 +287,9 @@ mod tests {
             error.to_string().contains(&std::process::id().to_string()),
             "{error}"
         );
+        let copy = held.file.try_clone().unwrap();
         drop(held);
-        assert!(store.lock().is_ok());
+        assert!(store.lock().is_ok(), "also while a child has the file open");
+        drop(copy);
     }
 }

@@ -15,10 +15,11 @@ use crate::domain::hook::Step;
 use crate::domain::id::RunId;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{
-    Flaky, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, StepResult, Summary, Verdict,
+    Flaky, Held, Output, ReplayResult, RunEvent, RunEventKind, StepOutcome, StepResult, Summary,
+    Verdict,
 };
-use crate::domain::scope::StackName;
-use crate::process::CaptureLimits;
+use crate::domain::scope::{Scope, StackName};
+use crate::process::{CaptureLimits, times_file};
 
 /// What is known of a run. What had begun and did not end counts as cut off.
 #[derive(Clone, Debug)]
@@ -28,6 +29,10 @@ pub struct Recording {
     pub name: String,
     /// The directory of the run's configuration, on the machine of the run.
     pub root: PathBuf,
+    /// What the run looked at; empty where that was not written down.
+    pub scope: Scope,
+    /// The stacks of the harness.
+    pub harness: Vec<StackName>,
     /// In the order in which they were to run. Paths are those of the machine of the run.
     pub replays: Vec<Arc<Replay>>,
     pub stacks: Vec<StackName>,
@@ -45,7 +50,7 @@ pub enum End {
     Finished,
     /// It goes on. These are at work.
     UnderWay(Vec<String>),
-    /// Its process ended before it. These were at work.
+    /// Its process ended before it. These were at work, whoever took it down then.
     BrokeOff(Vec<String>),
 }
 
@@ -67,12 +72,30 @@ pub enum ReadError {
 ///
 /// Fails where there is no event log, or a newer tackroom wrote it.
 pub fn read(directory: &Path) -> Result<Recording, ReadError> {
+    read_with(directory, |_| {})
+}
+
+/// The same, with what happened one by one: an attempt that did not come to its end ends last.
+/// Outputs name their file and are empty.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_events(directory: &Path) -> Result<(Recording, Vec<RunEvent>), ReadError> {
+    let mut events = Vec::new();
+    let recording = read_with(directory, |event| events.push(event.clone()))?;
+    Ok((recording, events))
+}
+
+fn read_with(directory: &Path, mut heard: impl FnMut(&RunEvent)) -> Result<Recording, ReadError> {
     // Asked first: a run that ends meanwhile has then written its last line.
     let under_way = is_under_way(directory);
     let mut recording = Recording {
         directory: directory.to_owned(),
         name: String::new(),
         root: PathBuf::new(),
+        scope: Scope::default(),
+        harness: Vec::new(),
         replays: Vec::new(),
         stacks: Vec::new(),
         summary: Summary::default(),
@@ -81,18 +104,42 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
     };
     let mut work = Work::default();
     let mut finished = false;
+    let mut began = Duration::ZERO;
+    let mut taken_over: Option<Vec<String>> = None;
     for line in Lines::open(directory, |_| true)? {
         let Some(line) = line? else {
             recording.unreadable += 1;
             continue;
         };
-        work.now = line.offset;
+        if let What::Event(kind) = &line.what
+            && let RunEventKind::Started { .. } = &**kind
+            && let Some(started) = recording.summary.started
+        {
+            // Another process has taken over, and counts from its own beginning.
+            let broken_off = recording.cut_off(std::mem::take(&mut work), &mut heard);
+            taken_over.get_or_insert(broken_off);
+            began = Duration::try_from(line.at.duration_since(started)).unwrap_or(work.now);
+            work.now = began;
+            finished = false;
+            continue;
+        }
+        let offset = began + line.offset;
+        work.now = offset;
         match line.what {
             What::Header(header) => {
                 recording.name = header.name;
                 recording.root = header.root;
+                recording.scope = header.scope;
+                recording.harness = header.harness;
             }
-            What::Event(kind) => recording.take(line.at, line.offset, *kind, &mut work),
+            What::Event(kind) => {
+                let event = RunEvent {
+                    at: line.at,
+                    offset,
+                    kind: *kind,
+                };
+                recording.take(event, &mut work, &mut heard);
+            }
             What::Finished => finished = true,
             What::Other => {}
         }
@@ -105,9 +152,17 @@ pub fn read(directory: &Path) -> Result<Recording, ReadError> {
         recording.name = name.to_string_lossy().into_owned();
     }
     recording.summary.took = work.now;
-    if !finished {
-        recording.end_early(work, under_way);
-    }
+    recording.end = match taken_over {
+        _ if under_way && !finished => End::UnderWay(work.at_work()),
+        Some(broken_off) => {
+            if !finished {
+                recording.cut_off(work, &mut heard);
+            }
+            End::BrokeOff(broken_off)
+        }
+        None if !finished => End::BrokeOff(recording.cut_off(work, &mut heard)),
+        None => End::Finished,
+    };
     Ok(recording)
 }
 
@@ -126,9 +181,32 @@ struct Begun {
     attempt: u32,
 }
 
+impl Work {
+    fn at_work(&self) -> Vec<String> {
+        let steps = self.step.iter().map(|(step, _)| step.word().to_owned());
+        let replays = self.replays.keys().map(ToString::to_string);
+        steps.chain(replays).collect()
+    }
+}
+
+/// When the last bytes of an output came, counted from its beginning.
+fn last_printed(output: &Path) -> Option<Duration> {
+    /// More than the longest note.
+    const NOTE: u64 = 64;
+    let mut file = File::open(times_file(output)).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(NOTE)))
+        .ok()?;
+    let mut notes = String::new();
+    file.take(NOTE).read_to_string(&mut notes).ok()?;
+    let (microseconds, _) = notes.lines().next_back()?.split_once(' ')?;
+    Some(Duration::from_micros(microseconds.parse().ok()?))
+}
+
 impl Recording {
-    fn take(&mut self, at: Timestamp, offset: Duration, mut kind: RunEventKind, work: &mut Work) {
-        match &mut kind {
+    fn take(&mut self, mut event: RunEvent, work: &mut Work, heard: &mut impl FnMut(&RunEvent)) {
+        let (at, offset) = (event.at, event.offset);
+        match &mut event.kind {
             RunEventKind::Started {
                 replays, stacks, ..
             } => {
@@ -137,6 +215,16 @@ impl Recording {
                 }
                 self.replays.clone_from(replays);
                 self.stacks.clone_from(stacks);
+            }
+            RunEventKind::Again { replays, .. } => {
+                for replay in replays.iter_mut() {
+                    Arc::make_mut(replay).path = self.root.join(&replay.file);
+                    self.replays.retain(|known| known.name != replay.name);
+                    self.replays.push(Arc::clone(replay));
+                }
+            }
+            RunEventKind::Gone { replays: gone, .. } => {
+                self.replays.retain(|known| !gone.contains(&known.name));
             }
             RunEventKind::StepStarted { step } => work.step = Some((*step, offset)),
             RunEventKind::StepFinished { output, .. } => {
@@ -159,17 +247,13 @@ impl Recording {
             }
             _ => {}
         }
-        self.summary.fold(&RunEvent { at, offset, kind });
+        self.summary.fold(&event);
+        heard(&event);
     }
 
-    fn end_early(&mut self, work: Work, under_way: bool) {
-        let steps = work.step.iter().map(|(step, _)| step.word().to_owned());
-        let replays = work.replays.keys().map(ToString::to_string);
-        let at_work: Vec<String> = steps.chain(replays).collect();
-        if under_way {
-            self.end = End::UnderWay(at_work);
-            return;
-        }
+    /// What was at work ended with its process. Gives its names.
+    fn cut_off(&mut self, work: Work, heard: &mut impl FnMut(&RunEvent)) -> Vec<String> {
+        let at_work = work.at_work();
         let during = match at_work.as_slice() {
             [] => String::new(),
             names => format!(" during {}", names.join(", ")),
@@ -193,15 +277,19 @@ impl Recording {
             });
         }
         for (replay, begun) in work.replays {
+            let file = newest_log(&self.directory.join(replay.attempt_directory(begun.attempt)));
+            // The event log is silent while it prints.
+            let printed = file.as_deref().and_then(last_printed).unwrap_or_default();
             let result = ReplayResult {
                 verdict: Verdict::Aborted,
                 started: begun.at,
-                took: work.now.saturating_sub(begun.offset),
+                took: work.now.saturating_sub(begun.offset).max(printed),
                 attempt: begun.attempt,
                 output: Output {
-                    file: newest_log(&self.of_attempt(&replay, begun.attempt)),
+                    file,
                     ..Output::default()
                 },
+                tap: None,
                 slow: false,
                 leaky: false,
                 survivors: Vec::new(),
@@ -209,30 +297,19 @@ impl Recording {
                 flaky: Flaky::No,
                 replay,
             };
-            self.summary.fold(&RunEvent {
+            let event = RunEvent {
                 at: begun.at,
                 offset: begun.offset,
                 kind: RunEventKind::ReplayFinished(result),
-            });
+            };
+            self.summary.fold(&event);
+            heard(&event);
         }
-        self.end = End::BrokeOff(at_work);
-    }
-
-    /// Where an attempt leaves its output: a later one has a directory in that of the first.
-    fn of_attempt(&self, replay: &ReplayName, number: u32) -> PathBuf {
-        let directory = self
-            .directory
-            .join("replays")
-            .join(replay.as_path_component());
-        if number > 1 {
-            directory.join(format!("attempt-{number}"))
-        } else {
-            directory
-        }
+        at_work
     }
 
     /// A directory may have moved, and may come from somebody else: only what lies in it is read.
-    fn relocate(&self, output: &mut Output) {
+    pub(super) fn relocate(&self, output: &mut Output) {
         let Some(file) = output.file.take() else {
             return;
         };
@@ -252,15 +329,12 @@ impl Recording {
         }
     }
 
-    /// Reads the first and the last bytes of every output. What is gone stays empty.
+    /// Reads the first and the last bytes of every output, as far as a run itself would hold them.
+    /// What is gone stays empty.
     #[must_use]
     pub fn with_outputs(mut self) -> Self {
         let directory = self.directory.canonicalize();
-        let results = &mut self.summary.results;
-        let results = results.iter_mut().chain(&mut self.summary.earlier);
-        let outputs = results.map(|result| &mut result.output);
-        let steps = self.summary.steps.iter_mut().map(|step| &mut step.output);
-        for output in outputs.chain(steps) {
+        let read = |output: &mut Output| {
             let inside = |file: &PathBuf| {
                 let real = file.canonicalize().ok()?;
                 real.starts_with(directory.as_ref().ok()?).then_some(real)
@@ -272,6 +346,15 @@ impl Recording {
             if !read {
                 output.file = None;
             }
+        };
+        for step in &mut self.summary.steps {
+            read(&mut step.output);
+        }
+        let mut held = Held::default();
+        let results = &mut self.summary.results;
+        for result in results.iter_mut().chain(&mut self.summary.earlier) {
+            read(&mut result.output);
+            held.admit(result);
         }
         self
     }
@@ -288,11 +371,17 @@ fn load(output: &mut Output, path: &Path) -> io::Result<()> {
     let length = file.metadata()?.len();
     let head = length.min(head as u64);
     let tail_start = length.saturating_sub(tail as u64).max(head);
-    (&file).take(head).read_to_end(&mut output.head)?;
+    output.head = bytes(&file, head)?;
     file.seek(SeekFrom::Start(tail_start))?;
-    file.take(tail as u64).read_to_end(&mut output.tail)?;
+    output.tail = bytes(&file, tail as u64)?;
     output.cut = tail_start - head + output.not_on_disk;
     Ok(())
+}
+
+fn bytes(file: &File, most: u64) -> io::Result<Arc<[u8]>> {
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
 }
 
 /// What a replay printed that did not come to its end: nobody wrote down where that is.
@@ -304,6 +393,10 @@ fn newest_log(directory: &Path) -> Option<PathBuf> {
     });
     logs.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
+
+/// More than a run of a hundred thousand replays has in the line that names them. A log may come
+/// from anybody.
+const LONGEST_LINE: u64 = 64 * 1024 * 1024;
 
 /// The lines of an event log. `None` stands for one that cannot be read; a last one without a
 /// newline is left out in that case, because it was being written.
@@ -337,26 +430,46 @@ impl Lines {
     }
 }
 
+/// What was read of a line.
+enum Length {
+    End,
+    Bounded,
+    TooLong,
+}
+
+impl Lines {
+    fn read_line(&mut self) -> io::Result<Length> {
+        let mut bounded = (&mut self.file).take(LONGEST_LINE);
+        if bounded.read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(Length::End);
+        }
+        if bounded.limit() > 0 || self.line.ends_with(b"\n") {
+            return Ok(Length::Bounded);
+        }
+        self.line = Vec::new();
+        self.file.skip_until(b'\n')?;
+        Ok(Length::TooLong)
+    }
+}
+
 impl Iterator for Lines {
     type Item = Result<Option<Line>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.line.clear();
-        let path = || self.path.clone();
-        match self.file.read_until(b'\n', &mut self.line) {
-            Ok(0) => return None,
-            Ok(_) => {}
+        match self.read_line() {
+            Ok(Length::End) => return None,
+            Ok(Length::Bounded) => {}
+            Ok(Length::TooLong) => return Some(Ok(None)),
             Err(source) => {
-                return Some(Err(ReadError::Io {
-                    path: path(),
-                    source,
-                }));
+                let path = self.path.clone();
+                return Some(Err(ReadError::Io { path, source }));
             }
         }
         match decode(&self.line, self.wanted) {
             Ok(line) => Some(Ok(Some(line))),
             Err(source @ DecodeError::Newer(_)) => Some(Err(ReadError::Newer {
-                path: path(),
+                path: self.path.clone(),
                 source,
             })),
             Err(DecodeError::Malformed) if self.line.ends_with(b"\n") => Some(Ok(None)),
@@ -369,8 +482,8 @@ impl Iterator for Lines {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::EventLog;
     use super::super::fixtures::{begun, ended, failed, finished, run, started, write};
-    use super::super::{EventLog, Store};
     use super::*;
     use crate::codec::Header;
 
@@ -397,6 +510,22 @@ mod tests {
             kinds.push(finished());
         }
         kinds
+    }
+
+    #[test]
+    fn what_was_cut_off_lasted_as_long_as_it_printed() {
+        let place = place();
+        let mut kinds = story(false);
+        kinds.push(begun("c"));
+        drop(write(place.path(), kinds));
+        let directory = place.path().join("replays/c");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("output.log"), "a\nb\n").unwrap();
+        std::fs::write(directory.join("output.times"), "7 0\n95000000 2\n").unwrap();
+        let recording = read(place.path()).unwrap();
+        let last = recording.summary.results.last().unwrap();
+        assert_eq!(last.verdict, Verdict::Aborted);
+        assert_eq!(last.took, Duration::from_secs(95));
     }
 
     #[test]
@@ -446,9 +575,22 @@ mod tests {
             (&ReplayName::new("c"), &Verdict::Aborted)
         );
         assert_eq!(last.output.text(), b"half");
-        let second = broken.of_attempt(&last.replay, 2);
+        let second = broken.directory.join(last.replay.attempt_directory(2));
         assert_eq!(second, printed.join("attempt-2"));
         assert_eq!(broken.summary.not_run, []);
+    }
+
+    #[test]
+    fn the_events_add_up_to_the_same() {
+        let place = place();
+        let mut kinds = story(false);
+        kinds.push(begun("c"));
+        drop(write(place.path(), kinds));
+        let (recording, events) = read_events(place.path()).unwrap();
+        let mut summary = Summary::default();
+        events.iter().for_each(|event| summary.fold(event));
+        assert_eq!(summary.results, recording.summary.results);
+        assert_eq!(summary.results.len(), 3);
     }
 
     #[test]
@@ -486,6 +628,28 @@ mod tests {
         std::fs::remove_file(&log).unwrap();
         std::fs::create_dir(&log).unwrap();
         assert!(words().contains("it is no file"), "{}", words());
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_counted_and_not_held() {
+        let place = place();
+        drop(write(place.path(), story(true)));
+        let log = place.path().join("events.jsonl");
+        let text = std::fs::read_to_string(&log).unwrap();
+        let (first, rest) = text.split_once('\n').unwrap();
+        let mut file = File::create(&log).unwrap();
+        std::io::Write::write_all(&mut file, format!("{first}\n").as_bytes()).unwrap();
+        // A hole costs no disk.
+        let end = file
+            .seek(SeekFrom::Current(2 * LONGEST_LINE.cast_signed()))
+            .unwrap();
+        std::io::Write::write_all(&mut file, format!("\n{rest}").as_bytes()).unwrap();
+        assert!(end > LONGEST_LINE);
+        let recording = read(place.path()).unwrap();
+        assert_eq!((recording.unreadable, recording.replays.len()), (1, 3));
+        let mut lines = Lines::open(place.path(), |_| true).unwrap();
+        let longest = std::iter::from_fn(|| lines.next().map(|_| lines.line.capacity())).max();
+        assert!(longest.unwrap() <= 2 * LONGEST_LINE as usize, "{longest:?}");
     }
 
     #[test]
@@ -533,9 +697,9 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             std::fs::write(&file, &bytes).unwrap();
             let output = printed(place.path(), &recorded, 0);
-            assert_eq!(output.head, bytes[..head.min(length)]);
+            assert_eq!(*output.head, bytes[..head.min(length)]);
             let start = (head.min(length)).max(length.saturating_sub(tail));
-            assert_eq!(output.tail, bytes[start..]);
+            assert_eq!(*output.tail, bytes[start..]);
             assert_eq!(output.cut, (start - head.min(length)) as u64);
             assert_eq!(output.file.as_ref(), Some(&file));
         }
@@ -598,13 +762,55 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_never_written_over() {
+    fn who_takes_over_goes_on_with_the_log_behind_its_last_whole_line() {
         let place = place();
-        let store = Store::at(place.path().to_owned());
-        let directory = store.begin(&run(0), 1).unwrap();
-        drop(EventLog::create(&directory, &Header::default()).unwrap());
-        let error = EventLog::create(&directory, &Header::default()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let mut kinds = story(false);
+        kinds.push(begun("c"));
+        let log = write(place.path(), kinds);
+        let error = EventLog::open(place.path(), &Header::default()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        drop(log);
+        let path = place.path().join("events.jsonl");
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], &[b'{'; 100_000]].concat()).unwrap();
+        let step = Step::Teardown;
+        let later = || {
+            vec![
+                started(&run(0), &[]),
+                RunEventKind::StepStarted { step },
+                RunEventKind::StepFinished {
+                    step,
+                    outcome: StepOutcome::Done,
+                    took: Duration::from_secs(1),
+                    output: Output::default(),
+                },
+                RunEventKind::LeftBehind(Vec::new()),
+            ]
+        };
+        // At its work, cut off as well, and at the end.
+        let log = write(place.path(), later());
+        let at_work = read(place.path()).unwrap();
+        assert_eq!(at_work.end, End::UnderWay(Vec::new()));
+        drop(log);
+        let broken = End::BrokeOff(vec!["c".to_owned()]);
+        assert_eq!(read(place.path()).unwrap().end, broken);
+        let mut last = later();
+        last.push(finished());
+        drop(write(place.path(), last));
+        let recording = read(place.path()).unwrap();
+        let written = std::fs::read(&path).unwrap();
+        assert!(written.starts_with(&whole) && written.ends_with(b"}\n"));
+        assert_eq!((recording.unreadable, &recording.end), (0, &broken));
+        assert_eq!(recording.name, "harness");
+        assert_eq!(recording.replays.len(), 3);
+        let summary = recording.summary;
+        assert_eq!(summary.results.len(), 3);
+        assert_eq!(summary.results[2].verdict, Verdict::Aborted);
+        assert_eq!(summary.not_run, []);
+        let error = summary.internal_error.as_deref();
+        assert_eq!(error, Some("the run broke off during c"));
+        assert_eq!(summary.steps.len(), 3);
+        assert_eq!(summary.started, Timestamp::from_second(1).ok());
     }
 
     proptest! {

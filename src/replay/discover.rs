@@ -1,16 +1,17 @@
 //! Finds replays by glob; nothing is registered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, walk};
+use crate::config::{Config, Found, Suite, walk};
 use crate::domain::replay::{Header, Replay, ReplayName};
 
 /// How much of a script is read to find its header.
-const HEADER_BYTES: u64 = 16 * 1024;
+const HEADER_BYTES: usize = 16 * 1024;
 
 /// The replays cannot be looked for.
 #[derive(Debug, thiserror::Error)]
@@ -22,85 +23,168 @@ pub enum DiscoverError {
     },
 }
 
-/// The replays of a configuration, by file.
+/// The replays of a configuration: by suite, in the order of the configuration, and by file.
 ///
-/// Files that match several globs are found once. A file or directory that cannot be read is found
-/// all the same: it could not start, and that is to be said rather than hidden.
+/// A file that several suites find belongs to the first `[[suite]]` that does, and to `[replays]`
+/// where none does; what several globs match is found once. A file or directory that cannot be read
+/// is found all the same: it could not start, and that is to be said rather than hidden.
 ///
 /// # Errors
 ///
 /// Fails on a glob that cannot be read.
 pub fn discover(config: &Config) -> Result<Vec<Arc<Replay>>, DiscoverError> {
-    let bad = |glob: &str, source| DiscoverError::Glob {
-        glob: glob.to_owned(),
-        source,
-    };
-    let exclude = config
-        .replays
-        .exclude
-        .iter()
-        .map(|glob| glob::Pattern::new(glob).map_err(|error| bad(glob, error)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut paths = BTreeSet::new();
-    let mut unreadable = BTreeMap::new();
-    for glob in &config.replays.paths {
-        let found = walk(&config.root, glob).map_err(|error| bad(glob, error))?;
-        for (path, error) in found {
-            // Which replays are in a directory that cannot be read nobody knows: it stands for them.
-            if error.is_none() && path.is_dir() {
-                continue;
-            }
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if exclude.iter().any(|glob| glob.matches(&name)) {
-                continue;
-            }
-            if let Some(error) = error {
-                unreadable.insert(path.clone(), error);
-            }
-            paths.insert(path);
-        }
+    let replays = &config.replays;
+    let mut taken = BTreeSet::new();
+    let mut by_suite = Vec::new();
+    for suite in replays.others.iter().chain([&replays.default]) {
+        let mut found = files(&config.root, suite)?;
+        found.retain(|path, _| taken.insert(path.clone()));
+        by_suite.push((suite, found));
     }
-    let names = names(&paths);
-    Ok(paths
-        .into_iter()
-        .zip(names)
-        .map(|(path, name)| {
-            Arc::new(Replay {
-                name,
+    by_suite.rotate_right(1);
+    let names = names(&taken);
+    let mut replays = Vec::with_capacity(taken.len());
+    let mut buffer = vec![0; HEADER_BYTES];
+    for (suite, found) in by_suite {
+        for (path, found) in found {
+            let mut header = match found {
+                Found::Unreadable(error) => unreadable_header(&error),
+                Found::File => header(File::open(&path), &mut buffer),
+                Found::Other => header(open(&path), &mut buffer),
+            };
+            inherit(&mut header, suite);
+            replays.push(Arc::new(Replay {
+                name: names[&path].clone(),
+                suite: suite.name.clone(),
                 file: path
                     .strip_prefix(&config.root)
                     .unwrap_or(&path)
                     .to_string_lossy()
                     .into_owned(),
-                header: match unreadable.get(&path) {
-                    Some(error) => unreadable_header(error),
-                    None => header(&path),
-                },
+                header,
                 path,
-            })
-        })
-        .collect())
+            }));
+        }
+    }
+    Ok(replays)
 }
 
-fn header(path: &Path) -> Header {
-    let mut bytes = Vec::new();
-    let read = open(path).and_then(|file| file.take(HEADER_BYTES).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Header::parse(&String::from_utf8_lossy(&bytes)),
+/// The files that the globs of suites match and their exclusions take out: what replays share.
+///
+/// # Errors
+///
+/// As [`discover`].
+pub fn helpers(config: &Config) -> Result<BTreeSet<PathBuf>, DiscoverError> {
+    let mut helpers = BTreeSet::new();
+    for suite in config.replays.suites() {
+        let all = Suite {
+            exclude: Vec::new(),
+            executable: false,
+            ..suite.clone()
+        };
+        let excluded = Suite {
+            executable: false,
+            ..suite.clone()
+        };
+        let replays = files(&config.root, &excluded)?;
+        let all = files(&config.root, &all)?.into_keys();
+        helpers.extend(all.filter(|path| !replays.contains_key(path)));
+    }
+    Ok(helpers)
+}
+
+/// What a suite's globs match and its exclusions do not, with why it cannot be looked into.
+fn files(root: &Path, suite: &Suite) -> Result<BTreeMap<PathBuf, Found>, DiscoverError> {
+    let bad = |glob: &str, source| DiscoverError::Glob {
+        glob: glob.to_owned(),
+        source,
+    };
+    let exclude = suite
+        .exclude
+        .iter()
+        .map(|glob| glob::Pattern::new(glob).map_err(|error| bad(glob, error)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut files = BTreeMap::new();
+    for glob in &suite.paths {
+        let root = match glob.starts_with('/') {
+            true => Path::new("/"),
+            false => root,
+        };
+        for (path, found) in walk(root, glob).map_err(|error| bad(glob, error))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if exclude.iter().any(|glob| glob.matches(&name)) {
+                continue;
+            }
+            // Which replays are in a directory that cannot be read nobody knows: it stands for them.
+            let is_replay = match found {
+                Found::Unreadable(_) => true,
+                Found::File if !suite.executable => true,
+                Found::File | Found::Other => is_replay(&path, suite),
+            };
+            if is_replay {
+                files.insert(path, found);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn is_replay(path: &Path, suite: &Suite) -> bool {
+    match std::fs::metadata(path) {
+        Ok(metadata) if suite.executable => {
+            metadata.is_file() && metadata.permissions().mode() & 0o111 != 0
+        }
+        Ok(metadata) => !metadata.is_dir(),
+        // A link that leads nowhere.
+        Err(_) => !suite.executable,
+    }
+}
+
+/// What a suite says of all its replays counts as if each had said it.
+fn inherit(header: &mut Header, suite: &Suite) {
+    for (own, all) in [
+        (&mut header.needs, &suite.needs),
+        (&mut header.tags, &suite.tags),
+        (&mut header.groups, &suite.groups),
+    ] {
+        let new = all.iter().filter(|word| !own.contains(word));
+        let new: Vec<String> = new.cloned().collect();
+        own.extend(new);
+    }
+    header.parallel |= suite.parallel;
+}
+
+fn header(file: io::Result<File>, buffer: &mut [u8]) -> Header {
+    match file.and_then(|file| read(file, buffer)) {
+        Ok(bytes) => Header::parse(&String::from_utf8_lossy(bytes)),
         Err(error) => unreadable_header(&error),
     }
 }
 
+/// The beginning of a file, as far as there is room for it.
+fn read(mut file: File, buffer: &mut [u8]) -> io::Result<&[u8]> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(&buffer[..filled])
+}
+
 /// Opening a FIFO would wait for somebody who writes to it.
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     if std::fs::metadata(path)?.is_file() {
         File::open(path)
     } else {
-        Err(std::io::Error::other("it is not a file"))
+        Err(io::Error::other("it is not a file"))
     }
 }
 
-fn unreadable_header(error: &std::io::Error) -> Header {
+fn unreadable_header(error: &io::Error) -> Header {
     Header {
         problems: vec![format!("cannot be read: {error}")],
         ..Header::default()
@@ -110,10 +194,10 @@ fn unreadable_header(error: &std::io::Error) -> Header {
 /// File names without extension, with as many parent folders as it takes to be unique; files that
 /// differ in nothing but their extension keep it. No two replays ever share a name: the result of
 /// one would hide the other's.
-fn names(paths: &BTreeSet<PathBuf>) -> Vec<ReplayName> {
+fn names(paths: &BTreeSet<PathBuf>) -> BTreeMap<&PathBuf, ReplayName> {
     let stems: Vec<Vec<String>> = paths
         .iter()
-        .map(|path| parts(&path.with_extension("")))
+        .map(|path| parts(&without_extension(path)))
         .collect();
     let mut names = shortest(&stems);
     let ambiguous = repeated(&names);
@@ -129,18 +213,28 @@ fn names(paths: &BTreeSet<PathBuf>) -> Vec<ReplayName> {
     }
     // What is left differs in bytes that are no text.
     let mut taken = BTreeSet::new();
-    names
-        .into_iter()
-        .map(|name| {
+    paths
+        .iter()
+        .zip(names)
+        .map(|(path, name)| {
             let mut unique = name.clone();
             let mut number = 2;
             while !taken.insert(unique.clone()) {
                 unique = format!("{name}~{number}");
                 number += 1;
             }
-            ReplayName::new(unique)
+            (path, ReplayName::new(unique))
         })
         .collect()
+}
+
+/// `check-1.2` has none.
+fn without_extension(path: &Path) -> PathBuf {
+    let extension = path.extension().unwrap_or_default().as_encoded_bytes();
+    match extension.first() {
+        Some(first) if first.is_ascii_alphabetic() => path.with_extension(""),
+        _ => path.to_owned(),
+    }
 }
 
 fn parts(path: &Path) -> Vec<String> {
@@ -156,6 +250,9 @@ fn shortest(paths: &[Vec<String>]) -> Vec<String> {
     let mut chosen: Vec<String> = paths.iter().map(|parts| last(parts, 1)).collect();
     for count in 2..=deepest {
         let ambiguous = repeated(&chosen);
+        if !ambiguous.contains(&true) {
+            break;
+        }
         for ((name, parts), _) in chosen
             .iter_mut()
             .zip(paths)
@@ -170,7 +267,7 @@ fn shortest(paths: &[Vec<String>]) -> Vec<String> {
 
 /// For each name, whether another one is equal to it.
 fn repeated(names: &[String]) -> Vec<bool> {
-    let mut count: BTreeMap<&String, usize> = BTreeMap::new();
+    let mut count: HashMap<&String, usize> = HashMap::new();
     for name in names {
         *count.entry(name).or_default() += 1;
     }
@@ -192,7 +289,7 @@ mod tests {
             std::fs::write(path, "#!/bin/sh\n# It works.\n").unwrap();
         }
         let mut config = Config::without_file(dir.path());
-        config.replays.paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        config.replays.default.paths = paths.iter().map(|path| (*path).to_owned()).collect();
         let replays = discover(&config).unwrap();
         assert!(
             replays
@@ -230,7 +327,7 @@ mod tests {
         let mode = rustix::fs::Mode::RWXU;
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let mut config = Config::without_file(dir.path());
-        config.replays.paths = vec!["*.sh".to_owned()];
+        config.replays.default.paths = vec!["*.sh".to_owned()];
         let replays = discover(&config).unwrap();
         assert_eq!(replays[0].name.as_str(), "a");
         assert_eq!(

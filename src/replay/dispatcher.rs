@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::executor::{Settings, execute};
+use super::place::Places;
 use super::queue::Queue;
 use crate::config::Replays;
 use crate::domain::replay::{Replay, ReplayName};
@@ -72,21 +73,36 @@ impl Policy {
     }
 }
 
+/// By replay.
+pub type Attempts = BTreeMap<ReplayName, Course>;
+
+/// What became of a replay so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course {
+    attempts: u32,
+    /// The last attempt that passed.
+    last_pass: Option<u32>,
+}
+
 /// Runs the replays until all have ended, enough have failed, or a stop is asked for. Those that
 /// were never started get no event; the summary knows them as not run.
+///
+/// `attempts` has what became of each before in this run, and is kept up to date: each attempt
+/// leaves an output of its own.
 pub async fn dispatch(
     dispatch: &Dispatch,
-    settings: &Settings,
+    settings: &Settings<'_>,
+    attempts: &mut Attempts,
     control: &Control,
     emit: &mut (dyn FnMut(RunEventKind) + Send),
 ) {
     let run = Run {
         policy: &dispatch.policy,
         settings,
+        places: Places::new(settings.record.clone()),
         control,
         emit: Mutex::new(emit),
     };
-    let mut attempts: BTreeMap<ReplayName, u32> = BTreeMap::new();
     let mut replays = dispatch.replays.clone();
     let mut failures = 0;
     let mut round = 0;
@@ -97,7 +113,7 @@ pub async fn dispatch(
             while !run.is_enough(failures)
                 && let Some(replay) = queue.start()
             {
-                let before = attempts.get(&replay.name).copied().unwrap_or(0);
+                let before = attempts.get(&replay.name).copied().unwrap_or_default();
                 running.push(run.replay(replay, before));
             }
             let Some((replay, result)) = running.next().await else {
@@ -105,7 +121,11 @@ pub async fn dispatch(
             };
             queue.ended(&replay);
             failures += usize::from(!result.is_ok());
-            attempts.insert(replay.name.clone(), result.attempt);
+            let course = attempts.entry(replay.name.clone()).or_default();
+            course.attempts = result.attempt;
+            if has_passed(&result) {
+                course.last_pass = Some(result.attempt);
+            }
             if !is_worth_repeating(&result.verdict) {
                 replays.retain(|other| other.name != replay.name);
             }
@@ -128,16 +148,22 @@ impl Rounds {
 }
 
 fn is_worth_repeating(verdict: &Verdict) -> bool {
-    matches!(
+    !matches!(
         verdict,
-        Verdict::Passed | Verdict::Failed(_) | Verdict::TimedOut { .. }
+        Verdict::Skipped { .. } | Verdict::CouldNotStart { .. } | Verdict::Aborted
     )
+}
+
+/// Or failed as expected. A skip takes no pass's place.
+fn has_passed(result: &ReplayResult) -> bool {
+    result.is_ok() && is_worth_repeating(&result.verdict)
 }
 
 /// What all replays of a run share.
 struct Run<'a> {
     policy: &'a Policy,
-    settings: &'a Settings,
+    settings: &'a Settings<'a>,
+    places: Places,
     control: &'a Control,
     /// Replays that run at once tell of themselves through one.
     emit: Mutex<&'a mut (dyn FnMut(RunEventKind) + Send)>,
@@ -156,33 +182,107 @@ impl Run<'_> {
     }
 
     /// Runs a replay, and again while it fails and may be retried. Gives the last result.
-    async fn replay(&self, replay: Arc<Replay>, before: u32) -> (Arc<Replay>, ReplayResult) {
+    async fn replay(&self, replay: Arc<Replay>, before: Course) -> (Arc<Replay>, ReplayResult) {
         let mut retries = self.policy.retries;
-        let mut attempt = before;
-        let mut has_failed = false;
+        let mut attempt = before.attempts;
+        let mut failed: Option<(u32, Verdict)> = None;
         loop {
             attempt = attempt.saturating_add(1);
             let emit = &mut |kind| self.emit(kind);
-            let mut result = execute(&replay, attempt, self.settings, self.control, emit).await;
-            if has_failed && result.verdict.is_ok() {
-                result.flaky = if self.policy.flaky_fails {
-                    Flaky::Fails
-                } else {
-                    Flaky::Tolerated
-                };
+            let mut result = execute(
+                &replay,
+                attempt,
+                self.settings,
+                &self.places,
+                self.control,
+                emit,
+            )
+            .await;
+            if let Some((attempt, verdict)) = &failed {
+                if let Verdict::Skipped { reason } = &result.verdict {
+                    // That it cannot be judged any more takes nothing back.
+                    let reason = format!("skipped after attempt {attempt} ({verdict}): {reason}");
+                    result.verdict = Verdict::Contradicted { reason };
+                } else if result.verdict.is_ok() {
+                    result.flaky = if self.policy.flaky_fails {
+                        Flaky::Fails
+                    } else {
+                        Flaky::Tolerated
+                    };
+                }
             }
             result.retried =
                 retries > 0 && may_pass_at_last(&result.verdict) && !self.control.is_stopped();
             self.emit(RunEventKind::ReplayFinished(result.clone()));
-            if !result.retried {
+            if let Some(earlier) = before.last_pass
+                && has_passed(&result)
+            {
+                // Without an end of the rounds there would be none of the disk's use either.
+                self.places.forget(&replay.name, earlier).await;
+            }
+            // A stop may have been asked for since.
+            if !result.retried || self.control.is_stopped() {
                 return (replay, result);
             }
-            has_failed = true;
+            failed.get_or_insert((attempt, result.verdict));
             retries -= 1;
         }
     }
 }
 
 fn may_pass_at_last(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Failed(_) | Verdict::TimedOut { .. })
+    !verdict.is_ok() && is_worth_repeating(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::domain::past::History;
+    use crate::domain::replay::Header;
+    use crate::domain::run::Signal;
+    use crate::process::{Controller, Phase};
+    use crate::replay::Timeouts;
+
+    #[tokio::test]
+    async fn a_stop_between_two_attempts_starts_no_other() {
+        let replay = Replay {
+            name: ReplayName::new("a"),
+            suite: Default::default(),
+            path: "/bin/false".into(),
+            file: "a".to_owned(),
+            header: Header::default(),
+        };
+        let config = Config::without_file(Path::new("/")).replays;
+        let settings = Settings {
+            config: &config,
+            timeouts: Timeouts::new(&config, History::new),
+            env: BTreeMap::new(),
+            settle: Duration::ZERO,
+            record: None,
+        };
+        let plan = Dispatch {
+            replays: vec![Arc::new(replay)],
+            policy: Policy {
+                retries: 3,
+                ..Policy::default()
+            },
+        };
+        let controller = Controller::default();
+        let control = controller.control(Phase::Work);
+        let mut started = 0;
+        let emit = &mut |kind| match kind {
+            RunEventKind::ReplayStarted { .. } => started += 1,
+            RunEventKind::ReplayFinished(result) => {
+                assert!(result.retried);
+                controller.press(Signal::Interrupt);
+            }
+            _ => {}
+        };
+        dispatch(&plan, &settings, &mut Attempts::new(), &control, emit).await;
+        assert_eq!(started, 1);
+    }
 }

@@ -7,38 +7,26 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::preflight::obstacle;
+use super::limit::Timeouts;
+use super::listener::Listener;
+use super::place::{Place, Places};
+use super::preflight::{Start, obstacle};
+use crate::config::{Replays, RunIn, Suite};
 use crate::domain::replay::{Replay, ReplayName};
-use crate::domain::run::{Ending, Flaky, Output, ReplayResult, RunEventKind, Verdict};
+use crate::domain::run::{Flaky, Output, ReplayResult, RunEventKind, Verdict};
+use crate::domain::suite::Evidence;
 use crate::process::{CaptureLimits, Control, Escaped, Finished, ProcessEvent, Spec, supervise};
 
 /// What holds for every replay of a run.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where replays run.
-    pub dir: PathBuf,
+pub struct Settings<'a> {
+    pub config: &'a Replays,
+    pub timeouts: Timeouts<'a>,
     /// Added to our own environment.
     pub env: BTreeMap<String, String>,
-    pub timeout: Duration,
-    /// What is long for some of them, by earlier runs.
-    pub limits: BTreeMap<ReplayName, Duration>,
-    pub slow: Duration,
-    pub grace: Duration,
     pub settle: Duration,
-    pub skip_exit_code: i32,
     /// The run's directory, for outputs and artifacts; `None` keeps nothing on disk.
     pub record: Option<PathBuf>,
-}
-
-impl Settings {
-    /// How long a replay may take: its own time-out or everybody's, and no more than its limit.
-    fn timeout_of(&self, replay: &Replay) -> Duration {
-        let timeout = replay.header.timeout.unwrap_or(self.timeout);
-        match self.limits.get(&replay.name) {
-            Some(limit) => timeout.min(*limit),
-            None => timeout,
-        }
-    }
 }
 
 /// Makes one attempt at a replay. It always ends with a verdict; what that means for the run, and
@@ -48,12 +36,15 @@ impl Settings {
 pub(super) async fn execute(
     replay: &Replay,
     number: u32,
-    settings: &Settings,
+    settings: &Settings<'_>,
+    places: &Places,
     control: &Control,
     emit: &mut (dyn FnMut(RunEventKind) + Send),
 ) -> ReplayResult {
     let started = Timestamp::now();
-    let timeout = settings.timeout_of(replay);
+    let timeout = settings.timeouts.of(replay);
+    let suite = settings.config.suite(&replay.suite);
+    let mut listener = Listener::new(&suite.rules);
     emit(RunEventKind::ReplayStarted {
         replay: replay.name.clone(),
         attempt: number,
@@ -66,117 +57,155 @@ pub(super) async fn execute(
         took: Duration::ZERO,
         attempt: number,
         output: Output::default(),
+        tap: None,
         slow: false,
         leaky: false,
         retried: false,
         flaky: Flaky::No,
         survivors: Vec::new(),
     };
-    match attempt(replay, number, settings, timeout, control, emit).await {
+    let attempt = Attempt {
+        replay,
+        number,
+        suite,
+        settings,
+        timeout,
+    };
+    let mut place = None;
+    let made = match attempt.spec(places, &mut place) {
+        Ok(spec) => attempt.make(&spec, control, &mut listener, emit).await,
+        Err(reason) => Err(reason),
+    };
+    match made {
         Ok(finished) => {
-            result.verdict = judge(&finished, timeout, settings.skip_exit_code);
+            result.tap = listener.take_tap();
+            result.verdict = suite.rules.judge(&Evidence {
+                ending: finished.ending,
+                timed_out: finished.timed_out.then_some(timeout),
+                stopped: finished.stopped,
+                skipped: listener.skipped.as_deref(),
+                expected_failure: listener.expected_failure.as_deref(),
+                tap: result.tap.as_deref(),
+                last_line: &|| last_line(&finished.output),
+            });
             result.took = finished.took;
             result.slow = finished.slow;
             result.leaky = finished.left_processes;
             result.survivors = finished.survivors;
             result.output = finished.output;
+            let is_silent = result.verdict.is_ok() && result.output.is_empty() && !result.leaky;
+            if is_silent && place.is_some_and(|place| places.vacate(place)) {
+                result.output.file = None;
+            }
         }
         Err(reason) => result.verdict = Verdict::CouldNotStart { reason },
     }
     result
 }
 
-async fn attempt(
-    replay: &Replay,
+struct Attempt<'a> {
+    replay: &'a Replay,
     number: u32,
-    settings: &Settings,
+    suite: &'a Suite,
+    settings: &'a Settings<'a>,
     timeout: Duration,
-    control: &Control,
-    emit: &mut (dyn FnMut(RunEventKind) + Send),
-) -> Result<Finished, String> {
-    let path = settings
-        .env
-        .get("PATH")
-        .map(OsString::from)
-        .or_else(|| std::env::var_os("PATH"));
-    if let Some(reason) = obstacle(replay, path.as_deref()) {
-        return Err(reason);
-    }
-    let mut env: Vec<(OsString, OsString)> = settings
-        .env
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
-    env.push((ReplayName::VARIABLE.into(), replay.name.as_str().into()));
-    env.push(("TACKROOM_ATTEMPT".into(), number.to_string().into()));
-    let mut output_file = None;
-    if let Some(record) = &settings.record {
-        let directory = attempt_directory(record, &replay.name, number);
-        let artifacts = directory.join("artifacts");
-        std::fs::create_dir_all(&artifacts)
-            .map_err(|error| format!("cannot make {}: {error}", artifacts.display()))?;
-        env.push(("TACKROOM_ARTIFACTS".into(), artifacts.into()));
-        output_file = Some(directory.join("output.log"));
-    }
-    let spec = Spec {
-        program: replay.path.clone(),
-        args: Vec::new(),
-        env,
-        dir: settings.dir.clone(),
-        timeout: Some(timeout),
-        slow: Some(settings.slow),
-        grace: settings.grace,
-        settle: settings.settle,
-        escaped: Escaped::End,
-        capture: CaptureLimits::default(),
-        output_file,
-    };
-    let name = &replay.name;
-    supervise(&spec, control, |event| {
-        emit(match event {
-            ProcessEvent::Line(line) => RunEventKind::ReplayOutput {
-                replay: name.clone(),
-                line,
-            },
-            ProcessEvent::Slow => RunEventKind::ReplaySlow {
-                replay: name.clone(),
-                after: settings.slow,
-            },
-            ProcessEvent::Stopping(signal) => RunEventKind::ReplayStopping {
-                replay: name.clone(),
-                signal,
-            },
-        });
-    })
-    .await
-    .map_err(|error| error.to_string())
 }
 
-/// What one attempt leaves. A later one has a directory of its own in that of the first.
-fn attempt_directory(record: &Path, name: &ReplayName, number: u32) -> PathBuf {
-    let directory = record.join("replays").join(name.as_path_component());
-    if number > 1 {
-        directory.join(format!("attempt-{number}"))
-    } else {
-        directory
+impl Attempt<'_> {
+    async fn make(
+        &self,
+        spec: &Spec,
+        control: &Control,
+        listener: &mut Listener<'_>,
+        emit: &mut (dyn FnMut(RunEventKind) + Send),
+    ) -> Result<Finished, String> {
+        let name = &self.replay.name;
+        supervise(spec, control, |event| {
+            emit(match event {
+                ProcessEvent::Lines(lines) => {
+                    listener.lines(&lines);
+                    RunEventKind::ReplayOutput {
+                        replay: name.clone(),
+                        lines,
+                    }
+                }
+                ProcessEvent::Part(lines) => {
+                    lines.iter().for_each(|part| listener.part(part));
+                    RunEventKind::ReplayOutput {
+                        replay: name.clone(),
+                        lines,
+                    }
+                }
+                ProcessEvent::Slow => RunEventKind::ReplaySlow {
+                    replay: name.clone(),
+                    after: self.suite.slow,
+                },
+                ProcessEvent::Stopping(signal) => RunEventKind::ReplayStopping {
+                    replay: name.clone(),
+                    signal,
+                },
+            });
+        })
+        .await
+        .map_err(|error| error.to_string())
     }
-}
 
-/// What the end of the process means. Being cut off comes first: a script that answers TERM with
-/// `exit 0` has proved nothing.
-fn judge(finished: &Finished, timeout: Duration, skip_exit_code: i32) -> Verdict {
-    if finished.timed_out {
-        return Verdict::TimedOut { after: timeout };
-    }
-    if finished.stopped {
-        return Verdict::Aborted;
-    }
-    match finished.ending {
-        Ending::Code(0) => Verdict::Passed,
-        Ending::Code(code) if code == skip_exit_code => Verdict::Skipped {
-            reason: last_line(&finished.output),
-        },
-        ending => Verdict::Failed(ending),
+    /// What to start, and the place that it is given; the reason where that could not work.
+    fn spec(&self, places: &Places, place: &mut Option<Place>) -> Result<Spec, String> {
+        let (replay, suite, settings) = (self.replay, self.suite, self.settings);
+        let mut env = settings.env.clone();
+        env.extend(suite.env.iter().cloned());
+        let path = env
+            .get("PATH")
+            .map(OsString::from)
+            .or_else(|| std::env::var_os("PATH"));
+        let dir = match &suite.dir {
+            RunIn::Directory(directory) => directory.clone(),
+            RunIn::ScriptsOwn => replay.path.parent().unwrap_or(Path::new("/")).to_owned(),
+        };
+        let start = Start {
+            wrapper: &suite.wrapper,
+            dir: &dir,
+            path: path.as_deref(),
+        };
+        if let Some(reason) = obstacle(replay, &start) {
+            return Err(reason);
+        }
+        let mut env: Vec<(OsString, OsString)> = env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        env.push((ReplayName::VARIABLE.into(), replay.name.as_str().into()));
+        let number = self.number.to_string();
+        env.push(("TACKROOM_ATTEMPT".into(), number.into()));
+        *place = places.take(&replay.name, self.number);
+        let artifacts = place.as_ref().and_then(Place::artifacts);
+        env.extend(artifacts.map(|path| ("TACKROOM_ARTIFACTS".into(), path.into())));
+        let (program, args, stdin) = match suite.wrapper.split_first() {
+            None => (replay.path.clone(), Vec::new(), None),
+            Some((program, rest)) => {
+                let mut args: Vec<OsString> = rest.iter().map(OsString::from).collect();
+                let stdin = suite.script_on_stdin.then(|| replay.path.clone());
+                if stdin.is_none() {
+                    args.push(replay.path.clone().into());
+                }
+                (PathBuf::from(program), args, stdin)
+            }
+        };
+        Ok(Spec {
+            program,
+            args,
+            env,
+            dir,
+            stdin,
+            timeout: Some(self.timeout),
+            slow: Some(suite.slow),
+            grace: suite.grace,
+            settle: settings.settle,
+            escaped: Escaped::End,
+            capture: CaptureLimits::default(),
+            output_file: place.as_ref().map(Place::output_file),
+        })
     }
 }
 
@@ -196,75 +225,16 @@ fn last_line(output: &Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::replay::Header;
-
-    fn finished(ending: Ending) -> Finished {
-        Finished {
-            ending,
-            timed_out: false,
-            stopped: false,
-            left_processes: false,
-            survivors: Vec::new(),
-            took: Duration::ZERO,
-            slow: false,
-            output: Output {
-                head: b"one\nno GPU here\n\n".to_vec(),
-                ..Output::default()
-            },
-        }
-    }
 
     #[test]
-    fn a_replay_gets_its_own_time_and_no_more_than_its_limit() {
-        let seconds = Duration::from_secs;
-        let settings = Settings {
-            dir: PathBuf::new(),
-            env: BTreeMap::new(),
-            timeout: seconds(60),
-            limits: BTreeMap::from([(ReplayName::new("timed"), seconds(5))]),
-            slow: seconds(10),
-            grace: seconds(1),
-            settle: Duration::ZERO,
-            skip_exit_code: 77,
-            record: None,
-        };
-        let of = |name: &str, own: Option<u64>| {
-            settings.timeout_of(&Replay {
-                name: ReplayName::new(name),
-                path: PathBuf::new(),
-                file: String::new(),
-                header: Header {
-                    timeout: own.map(seconds),
-                    ..Header::default()
-                },
+    fn a_script_that_skips_says_why_in_its_last_line() {
+        let printed = |text: &str| {
+            last_line(&Output {
+                head: text.as_bytes().into(),
+                ..Output::default()
             })
         };
-        assert_eq!(of("new", None), seconds(60));
-        assert_eq!(of("new", Some(90)), seconds(90));
-        assert_eq!(of("timed", None), seconds(5));
-        assert_eq!(of("timed", Some(90)), seconds(5));
-        assert_eq!(of("timed", Some(2)), seconds(2));
-    }
-
-    #[test]
-    fn the_exit_code_is_the_judge_unless_we_cut_it_off() {
-        let limit = Duration::from_secs(1);
-        let judged = |finished: &Finished| judge(finished, limit, 77);
-        assert_eq!(judged(&finished(Ending::Code(0))), Verdict::Passed);
-        assert_eq!(
-            judged(&finished(Ending::Code(22))),
-            Verdict::Failed(Ending::Code(22))
-        );
-        assert_eq!(
-            judged(&finished(Ending::Code(77))),
-            Verdict::Skipped {
-                reason: "no GPU here".to_owned()
-            }
-        );
-        let mut cut_off = finished(Ending::Code(0));
-        cut_off.stopped = true;
-        assert_eq!(judged(&cut_off), Verdict::Aborted);
-        cut_off.timed_out = true;
-        assert_eq!(judged(&cut_off), Verdict::TimedOut { after: limit });
+        assert_eq!(printed("one\nno GPU here\n\n"), "no GPU here");
+        assert_eq!(printed("\n"), "no reason given");
     }
 }

@@ -40,7 +40,7 @@ impl Order {
     }
 
     /// What is equal in it stays as it was.
-    pub(super) fn sort(self, replays: &mut [Arc<Replay>], history: &History) {
+    pub fn sort(self, replays: &mut [Arc<Replay>], history: &History) {
         let past = |replay: &Arc<Replay>| history.get(&replay.name);
         match self {
             Self::Found => {}
@@ -117,6 +117,7 @@ mod tests {
         let mut replays = names.map(|name| {
             Arc::new(Replay {
                 name: ReplayName::new(name),
+                suite: crate::domain::suite::SuiteName::default(),
                 path: name.into(),
                 file: name.to_owned(),
                 header: Header::default(),

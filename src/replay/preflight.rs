@@ -1,21 +1,37 @@
 //! Why a script could not start, said before the kernel says it in one word.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use crate::domain::replay::Replay;
 
+/// How a replay would be started.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    /// Program and arguments in front of the script; empty: it is run by itself.
+    pub(super) wrapper: &'a [String],
+    /// Where it would run.
+    pub(super) dir: &'a Path,
+    /// The `PATH` that it would get.
+    pub(super) path: Option<&'a OsStr>,
+}
+
 /// The reason why a replay cannot be started; `None` if nothing stands in its way.
-///
-/// `path` is the `PATH` that the replay will get.
-pub(super) fn obstacle(replay: &Replay, path: Option<&OsStr>) -> Option<String> {
+pub(super) fn obstacle(replay: &Replay, start: &Start<'_>) -> Option<String> {
     let file = &replay.file;
     let metadata = match std::fs::metadata(&replay.path) {
         Ok(metadata) => metadata,
-        Err(error) => return Some(format!("{file}: {error}")),
+        Err(error) => {
+            return Some(match std::fs::read_link(&replay.path) {
+                Ok(target) => format!("{file} is a link to {}: {error}", target.display()),
+                Err(_) => format!("{file}: {error}"),
+            });
+        }
     };
     // Found because it could not be looked into.
     if metadata.is_dir()
@@ -26,35 +42,63 @@ pub(super) fn obstacle(replay: &Replay, path: Option<&OsStr>) -> Option<String> 
     if !metadata.is_file() {
         return Some(format!("{file} is not a file"));
     }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Some(format!("{file} is not executable: chmod +x {file}"));
-    }
-    let mut start = Vec::new();
-    if let Err(error) = File::open(&replay.path).and_then(|f| f.take(1024).read_to_end(&mut start))
-    {
-        return Some(format!("{file}: {error}"));
-    }
-    if let Some(problem) = shebang_problem(&start, path) {
-        return Some(format!("{file} {problem}"));
+    let problem = match start.wrapper.first() {
+        Some(wrapper) => wrapper_problem(&replay.path, wrapper, start),
+        None => script_problem(replay, &metadata, start),
+    };
+    if problem.is_some() {
+        return problem.map(|problem| format!("{file} {problem}"));
     }
     let missing: Vec<&str> = replay
         .header
         .needs
         .iter()
-        .filter(|tool| on_path(tool, path).is_none())
+        .filter(|tool| on_path(tool, start).is_none())
         .map(String::as_str)
         .collect();
     (!missing.is_empty()).then(|| format!("{file} needs {}, not on PATH", missing.join(", ")))
 }
 
-fn shebang_problem(start: &[u8], path: Option<&OsStr>) -> Option<String> {
-    if start.starts_with(b"\x7fELF") {
+fn wrapper_problem(script: &Path, wrapper: &str, start: &Start<'_>) -> Option<String> {
+    if let Err(error) = File::open(script) {
+        return Some(format!("cannot be read: {error}"));
+    }
+    if on_path(wrapper, start).is_some() {
         return None;
     }
-    if start.starts_with(b"\xef\xbb\xbf#!") {
+    Some(if wrapper.contains('/') {
+        format!("is run by {wrapper}, which is no program")
+    } else {
+        format!("is run by {wrapper}, which is not on PATH")
+    })
+}
+
+fn script_problem(replay: &Replay, metadata: &Metadata, start: &Start<'_>) -> Option<String> {
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Some(format!("is not executable: chmod +x {}", replay.file));
+    }
+    // Also on a file system that is mounted so that nothing of it is executed.
+    if let Err(error) = rustix::fs::access(&replay.path, Access::EXEC_OK) {
+        let error = std::io::Error::from(error);
+        return Some(format!(
+            "is executable, but not here or not for us: {error}"
+        ));
+    }
+    let mut bytes = Vec::new();
+    match File::open(&replay.path).and_then(|file| file.take(1024).read_to_end(&mut bytes)) {
+        Ok(_) => shebang_problem(&bytes, start),
+        Err(error) => Some(format!("cannot be read: {error}")),
+    }
+}
+
+fn shebang_problem(bytes: &[u8], start: &Start<'_>) -> Option<String> {
+    if bytes.starts_with(b"\x7fELF") {
+        return None;
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf#!") {
         return Some("starts with a byte order mark, which hides its shebang".to_owned());
     }
-    let Some(line) = start.strip_prefix(b"#!") else {
+    let Some(line) = bytes.strip_prefix(b"#!") else {
         return Some("has no shebang: its first line must be like #!/usr/bin/env bash".to_owned());
     };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -70,9 +114,15 @@ fn shebang_problem(start: &[u8], path: Option<&OsStr>) -> Option<String> {
     let Some(interpreter) = words.next() else {
         return Some("has an empty shebang".to_owned());
     };
-    if !Path::new(interpreter).is_file() {
+    let program = start.dir.join(interpreter);
+    if !program.is_file() {
         return Some(format!(
             "wants the interpreter {interpreter}, which does not exist"
+        ));
+    }
+    if !is_program(&program) {
+        return Some(format!(
+            "wants the interpreter {interpreter}, which is not executable"
         ));
     }
     if Path::new(interpreter).file_name() == Some(OsStr::new("env")) {
@@ -80,7 +130,7 @@ fn shebang_problem(start: &[u8], path: Option<&OsStr>) -> Option<String> {
         let program = words.find(|word| !word.starts_with('-') && !word.contains('='));
         match program {
             None => return Some("names no program behind env in its shebang".to_owned()),
-            Some(program) if on_path(program, path).is_none() => {
+            Some(program) if on_path(program, start).is_none() => {
                 return Some(format!(
                     "wants the interpreter {program}, which is not on PATH"
                 ));
@@ -91,16 +141,17 @@ fn shebang_problem(start: &[u8], path: Option<&OsStr>) -> Option<String> {
     None
 }
 
-fn on_path(program: &str, path: Option<&OsStr>) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
+fn is_program(path: &PathBuf) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn on_path(program: &str, start: &Start<'_>) -> Option<PathBuf> {
     if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(is_program);
+        return Some(start.dir.join(program)).filter(is_program);
     }
-    std::env::split_paths(path?)
-        .map(|directory| directory.join(program))
+    std::env::split_paths(start.path?)
+        .map(|directory| start.dir.join(directory).join(program))
         .find(is_program)
 }
 
@@ -116,11 +167,19 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let replay = Replay {
             name: ReplayName::new("it"),
+            suite: crate::domain::suite::SuiteName::default(),
             path,
             file: "it.sh".to_owned(),
             header: Header::parse(&String::from_utf8_lossy(content)),
         };
-        obstacle(&replay, Some(OsStr::new("/usr/bin:/bin")))
+        obstacle(
+            &replay,
+            &Start {
+                wrapper: &[],
+                dir: dir.path(),
+                path: Some(OsStr::new("/usr/bin:/bin")),
+            },
+        )
     }
 
     #[test]

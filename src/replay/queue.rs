@@ -60,6 +60,7 @@ mod tests {
     fn replay(name: &str, parallel: bool, groups: &[&str]) -> Arc<Replay> {
         Arc::new(Replay {
             name: ReplayName::new(name),
+            suite: crate::domain::suite::SuiteName::default(),
             path: name.into(),
             file: name.to_owned(),
             header: Header {

@@ -1,5 +1,6 @@
 //! Picks replays by pattern.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::replay::Replay;
@@ -25,8 +26,9 @@ impl std::fmt::Display for NothingMatched {
 /// No pattern selects all.
 ///
 /// A pattern that is a replay's whole name means that one alone. Else, one with `*`, `?` or `[`
-/// is a glob over the whole name or file; another one is an issue that the replay closes, or may
-/// stand anywhere in the name or, where it has a `/` or a `.`, in the file.
+/// is a glob over the whole name or file; another one is an issue that the replay closes, the file
+/// as an absolute path, or may stand anywhere in the name or, where it has a `/` or a `.`, in the
+/// file.
 ///
 /// # Errors
 ///
@@ -55,7 +57,7 @@ pub(super) fn select(
         .collect())
 }
 
-struct Matcher<'a> {
+pub(super) struct Matcher<'a> {
     text: &'a str,
     kind: Kind,
 }
@@ -67,7 +69,7 @@ enum Kind {
 }
 
 impl<'a> Matcher<'a> {
-    fn new(text: &'a str, replays: &[Arc<Replay>]) -> Self {
+    pub(super) fn new(text: &'a str, replays: &[Arc<Replay>]) -> Self {
         let kind = if replays.iter().any(|replay| replay.name.as_str() == text) {
             Kind::Name
         } else if text.contains(['*', '?', '['])
@@ -80,16 +82,20 @@ impl<'a> Matcher<'a> {
         Self { text, kind }
     }
 
-    fn matches(&self, replay: &Replay) -> bool {
+    pub(super) fn matches(&self, replay: &Replay) -> bool {
         let name = replay.name.as_str();
         match &self.kind {
             Kind::Name => name == self.text,
             Kind::Glob(glob) => glob.matches(name) || glob.matches(&replay.file),
             Kind::Part => {
+                if Path::new(self.text).is_absolute() {
+                    return replay.path == Path::new(self.text);
+                }
+                let text = self.text.trim_start_matches("./");
                 // Otherwise "play" would mean everything in replays/.
                 let of_file = self.text.contains(['/', '.']);
                 name.contains(self.text)
-                    || (of_file && replay.file.contains(self.text))
+                    || (of_file && replay.file.contains(text))
                     || replay.header.closes.iter().any(|issue| {
                         issue.trim_start_matches('#') == self.text.trim_start_matches('#')
                     })
@@ -125,6 +131,7 @@ mod tests {
             .map(|(name, closes)| {
                 Arc::new(Replay {
                     name: ReplayName::new(*name),
+                    suite: crate::domain::suite::SuiteName::default(),
                     path: format!("/r/replays/{name}.sh").into(),
                     file: format!("replays/{name}.sh"),
                     header: Header {

@@ -16,6 +16,8 @@ use crate::domain::replay::Replay;
 pub struct Selection {
     /// Any of these; none means all.
     pub patterns: Vec<String>,
+    /// Of any of these; none means of any.
+    pub suites: Vec<String>,
     pub tags: Option<TagExpr>,
     pub shard: Option<Shard>,
     /// Only what did not pass when it was last selected, was not reached then, or is new.
@@ -56,6 +58,14 @@ impl fmt::Display for Idle {
 pub enum SelectionError {
     #[error(transparent)]
     Pattern(#[from] NothingMatched),
+    #[error("no replay is of the suite {suite:?}; there are: {}", .suites.join(", "))]
+    UnknownSuite {
+        suite: String,
+        /// All that have a replay.
+        suites: Vec<String>,
+    },
+    #[error("none of these replays is of the suite {}", .0.join(", "))]
+    Suites(Vec<String>),
     #[error("no replay has the tag {tag:?}{}", hint(.nearest.as_ref(), .tags))]
     UnknownTag {
         tag: String,
@@ -88,8 +98,15 @@ impl Selection {
     /// Fails on what can only be a mistake: a pattern, a tag or an expression that nothing matches.
     pub fn of(&self, all: &[Arc<Replay>], history: &History) -> Result<Chosen, SelectionError> {
         let mut replays = select(all, &self.patterns)?;
+        if !self.suites.is_empty() {
+            check_suites(&self.suites, all)?;
+            replays.retain(|replay| self.suites.iter().any(|name| *name == *replay.suite));
+            if replays.is_empty() {
+                return Err(SelectionError::Suites(self.suites.clone()));
+            }
+        }
         if let Some(tags) = &self.tags {
-            check_tags(tags, all)?;
+            check_tags(&tags.wanted(), all)?;
             replays.retain(|replay| tags.matches(&replay.header.tags));
             if replays.is_empty() {
                 return Err(SelectionError::Tags(tags.clone()));
@@ -118,14 +135,24 @@ impl Selection {
     }
 }
 
+pub(super) fn check_suites(wanted: &[String], all: &[Arc<Replay>]) -> Result<(), SelectionError> {
+    let known: BTreeSet<&str> = all.iter().map(|replay| &*replay.suite).collect();
+    match wanted.iter().find(|name| !known.contains(name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(SelectionError::UnknownSuite {
+            suite: unknown.clone(),
+            suites: known.into_iter().map(str::to_owned).collect(),
+        }),
+    }
+}
+
 /// A tag that is excluded need not be there: `not slow` is no mistake where nothing is slow.
-fn check_tags(expression: &TagExpr, all: &[Arc<Replay>]) -> Result<(), SelectionError> {
+pub(super) fn check_tags(wanted: &[&str], all: &[Arc<Replay>]) -> Result<(), SelectionError> {
     let known: BTreeSet<&str> = all
         .iter()
         .flat_map(|replay| &replay.header.tags)
         .map(String::as_str)
         .collect();
-    let wanted = expression.wanted();
     let Some(unknown) = wanted.iter().find(|tag| !known.contains(*tag)) else {
         return Ok(());
     };
@@ -153,6 +180,7 @@ mod tests {
             .map(|(name, tags)| {
                 Arc::new(Replay {
                     name: ReplayName::new(name),
+                    suite: crate::domain::suite::SuiteName::default(),
                     path: name.into(),
                     file: format!("replays/{name}.sh"),
                     header: Header {
@@ -206,6 +234,36 @@ mod tests {
             ..tagged("net")
         };
         assert_eq!(names(&of(&both).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_suite_is_part_of_the_selection() {
+        let mut all = all();
+        for at in [1, 3] {
+            Arc::make_mut(&mut all[at]).suite = "e2e".into();
+        }
+        let of = |suites: &[&str], patterns: &[&str]| {
+            let strings = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let selection = Selection {
+                suites: strings(suites),
+                patterns: strings(patterns),
+                ..Selection::default()
+            };
+            selection.of(&all, &History::new())
+        };
+        assert_eq!(names(&of(&["e2e"], &[]).unwrap()), ["b", "d"]);
+        assert_eq!(names(&of(&["e2e"], &["a", "d"]).unwrap()), ["d"]);
+        assert_eq!(of(&["e2e", "replays"], &[]), of(&[], &[]));
+        let error =
+            |suites: &[&str], patterns: &[&str]| of(suites, patterns).unwrap_err().to_string();
+        assert_eq!(
+            error(&["e2e", "unit"], &[]),
+            "no replay is of the suite \"unit\"; there are: e2e, replays"
+        );
+        assert_eq!(
+            error(&["e2e"], &["a"]),
+            "none of these replays is of the suite e2e"
+        );
     }
 
     #[test]

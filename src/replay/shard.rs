@@ -114,6 +114,7 @@ mod tests {
             .map(|name| {
                 Arc::new(Replay {
                     name: ReplayName::new(name.as_str()),
+                    suite: crate::domain::suite::SuiteName::default(),
                     path: name.into(),
                     file: name.clone(),
                     header: Header::default(),

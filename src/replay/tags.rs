@@ -3,62 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How deep an expression may be nested; more is no expression that a person wrote.
-const DEEPEST: usize = 64;
+use super::expression::{ExpressionError, Node, parse};
 
 /// Which tags a replay has to have. `not` (`!`) binds stronger than `and` (`&&`), and that
 /// stronger than `or` (`||`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagExpr {
     text: String,
-    root: Node,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Node {
-    Tag(String),
-    Not(Box<Node>),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
-}
-
-/// Not an expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TagError {
-    #[error("expected a tag{}, found {found}", behind(.after.as_ref()))]
-    Tag {
-        after: Option<String>,
-        found: String,
-    },
-    #[error("expected `and` or `or` after {after:?}, found {found}")]
-    Operator { after: String, found: String },
-    #[error("a `(` is never closed")]
-    Open,
-    #[error("it is nested too deep")]
-    Deep,
-}
-
-fn behind(token: Option<&String>) -> String {
-    token.map_or_else(String::new, |token| format!(" after {token:?}"))
+    root: Node<String>,
 }
 
 impl FromStr for TagExpr {
-    type Err = TagError;
+    type Err = ExpressionError;
 
-    fn from_str(text: &str) -> Result<Self, TagError> {
-        let mut parser = Parser {
-            tokens: tokens(text),
-            at: 0,
-            depth: 0,
-        };
-        let root = parser.or()?;
-        match parser.peek() {
-            None => Ok(Self {
-                text: text.trim().to_owned(),
-                root,
-            }),
-            Some(_) => Err(parser.no_operator()),
-        }
+    fn from_str(text: &str) -> Result<Self, ExpressionError> {
+        let root = parse(text, "tag", false)?;
+        Ok(Self {
+            text: text.trim().to_owned(),
+            root,
+        })
     }
 }
 
@@ -71,159 +34,12 @@ impl fmt::Display for TagExpr {
 impl TagExpr {
     /// Whether a replay with these tags is meant.
     pub fn matches(&self, tags: &[String]) -> bool {
-        self.root.matches(tags)
+        self.root.holds(&|tag| tags.contains(tag))
     }
 
     /// The tags that it asks for, as opposed to those that it excludes.
     pub(super) fn wanted(&self) -> Vec<&str> {
-        let mut wanted = Vec::new();
-        self.root.wanted(true, &mut wanted);
-        wanted
-    }
-}
-
-impl Node {
-    fn matches(&self, tags: &[String]) -> bool {
-        match self {
-            Self::Tag(tag) => tags.contains(tag),
-            Self::Not(node) => !node.matches(tags),
-            Self::And(one, other) => one.matches(tags) && other.matches(tags),
-            Self::Or(one, other) => one.matches(tags) || other.matches(tags),
-        }
-    }
-
-    fn wanted<'a>(&'a self, positive: bool, wanted: &mut Vec<&'a str>) {
-        match self {
-            Self::Tag(tag) if positive => wanted.push(tag),
-            Self::Tag(_) => {}
-            Self::Not(node) => node.wanted(!positive, wanted),
-            Self::And(one, other) | Self::Or(one, other) => {
-                one.wanted(positive, wanted);
-                other.wanted(positive, wanted);
-            }
-        }
-    }
-}
-
-/// Words, and the signs between them; a doubled sign is one.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut word = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let is_sign = "()!&|,".contains(c);
-        if !is_sign && !c.is_whitespace() {
-            word.push(c);
-            continue;
-        }
-        if !word.is_empty() {
-            tokens.push(std::mem::take(&mut word));
-        }
-        if is_sign {
-            let mut sign = String::from(c);
-            if "&|".contains(c) {
-                sign.extend(chars.next_if_eq(&c));
-            }
-            tokens.push(sign);
-        }
-    }
-    if !word.is_empty() {
-        tokens.push(word);
-    }
-    tokens
-}
-
-fn is_tag(token: &str) -> bool {
-    let words = ["and", "or", "not"];
-    !words.contains(&token) && !token.starts_with(['(', ')', '!', '&', '|', ','])
-}
-
-/// Recursive descent: a method for each level of binding.
-struct Parser {
-    tokens: Vec<String>,
-    at: usize,
-    depth: usize,
-}
-
-impl Parser {
-    fn peek(&self) -> Option<&str> {
-        self.tokens.get(self.at).map(String::as_str)
-    }
-
-    /// Takes the next token if it is one of these.
-    fn take(&mut self, wanted: &[&str]) -> bool {
-        let is = self.peek().is_some_and(|token| wanted.contains(&token));
-        self.at += usize::from(is);
-        is
-    }
-
-    fn or(&mut self) -> Result<Node, TagError> {
-        let mut node = self.and()?;
-        while self.take(&["or", "||"]) {
-            node = Node::Or(Box::new(node), Box::new(self.and()?));
-        }
-        Ok(node)
-    }
-
-    fn and(&mut self) -> Result<Node, TagError> {
-        let mut node = self.not()?;
-        while self.take(&["and", "&&"]) {
-            node = Node::And(Box::new(node), Box::new(self.not()?));
-        }
-        Ok(node)
-    }
-
-    fn not(&mut self) -> Result<Node, TagError> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(TagError::Deep);
-        }
-        let node = if self.take(&["not", "!"]) {
-            Node::Not(Box::new(self.not()?))
-        } else if self.take(&["("]) {
-            let node = self.or()?;
-            if !self.take(&[")"]) {
-                return Err(match self.peek() {
-                    None => TagError::Open,
-                    Some(_) => self.no_operator(),
-                });
-            }
-            node
-        } else {
-            self.tag()?
-        };
-        self.depth -= 1;
-        Ok(node)
-    }
-
-    fn tag(&mut self) -> Result<Node, TagError> {
-        match self.peek() {
-            Some(token) if is_tag(token) => {
-                let tag = Node::Tag(token.to_owned());
-                self.at += 1;
-                Ok(tag)
-            }
-            _ => Err(TagError::Tag {
-                after: self.before(),
-                found: self.found(),
-            }),
-        }
-    }
-
-    fn no_operator(&self) -> TagError {
-        TagError::Operator {
-            after: self.before().unwrap_or_default(),
-            found: self.found(),
-        }
-    }
-
-    fn before(&self) -> Option<String> {
-        self.tokens.get(self.at.checked_sub(1)?).cloned()
-    }
-
-    fn found(&self) -> String {
-        self.peek()
-            .map_or_else(|| "the end".to_owned(), |token| format!("{token:?}"))
+        self.root.wanted().into_iter().map(String::as_str).collect()
     }
 }
 

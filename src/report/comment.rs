@@ -59,17 +59,12 @@ pub fn markdown(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
     }
     let mut rows = Vec::new();
     for result in &failures {
-        let verdict = result.verdict.to_string();
-        rows.push(row(results, result, result.verdict.symbol(), &verdict));
+        let verdict = results.why_failed(result);
+        let symbol = result.verdict.symbol_of(false);
+        rows.push(row(results, result, symbol, &verdict));
     }
     for result in results.flaky() {
-        let failed = results.summary.failed_attempts(&result.replay).last();
-        let failed = failed.map_or_else(String::new, |earlier| earlier.verdict.to_string());
-        let verdict = format!(
-            "flaky: passed in attempt {}; before: {failed}",
-            result.attempt
-        );
-        rows.push(row(results, result, "~", &verdict));
+        rows.push(row(results, result, "~", &results.why_flaky(result)));
     }
     if !rows.is_empty() {
         writeln!(out, "\n| | replay | verdict | time | closes |")?;
@@ -81,7 +76,23 @@ pub fn markdown(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
             writeln!(out, "\n… and {} more.", rows.len() - ROWS)?;
         }
     }
-    write_outputs(out, &failures)?;
+    let leaks: Vec<_> = results.leaks().collect();
+    if !leaks.is_empty() || !summary.not_run.is_empty() {
+        writeln!(out)?;
+    }
+    for (replay, leak) in leaks.into_iter().take(ROWS) {
+        writeln!(out, "- {}: {}", code(replay.as_str()), code(&leak))?;
+    }
+    if !summary.not_run.is_empty() {
+        let names = summary.not_run.iter().take(ROWS);
+        let names: Vec<String> = names.map(|name| code(name.as_str())).collect();
+        let more = match summary.not_run.len() - names.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        writeln!(out, "- not run: {}{more}", names.join(", "))?;
+    }
+    write_outputs(out, results, &failures)?;
     if !failures.is_empty() {
         let names = failures.iter().take(AGAIN).map(|result| &result.replay);
         let which = if failures.len() > AGAIN {
@@ -107,25 +118,44 @@ fn row(results: &Results, result: &ReplayResult, symbol: &str, verdict: &str) ->
     )
 }
 
-fn write_outputs(out: &mut dyn io::Write, failures: &[&ReplayResult]) -> io::Result<()> {
+fn write_outputs(
+    out: &mut dyn io::Write,
+    results: &Results,
+    failures: &[&ReplayResult],
+) -> io::Result<()> {
     let mut room = ALL_OUTPUTS;
     let mut left_out = 0;
-    for result in failures {
-        let output = tail(result, OUTPUT_LINES, OUTPUT_BYTES);
-        if output.is_empty() {
+    let steps = results
+        .failed_steps()
+        .map(|(step, _)| (step.step.word(), &step.output, String::new()));
+    let replays = failures.iter().map(|result| {
+        let logs = results.logs(&result.replay);
+        (
+            result.replay.as_str(),
+            results.summary.evidence(result),
+            logs,
+        )
+    });
+    for (name, output, logs) in steps.chain(replays) {
+        let output = tail(output, OUTPUT_LINES, OUTPUT_BYTES);
+        if output.is_empty() && logs.is_empty() {
             continue;
         }
-        let Some(rest) = room.checked_sub(output.len()) else {
+        let Some(rest) = room.checked_sub(output.len() + logs.len()) else {
             left_out += 1;
             continue;
         };
         room = rest;
-        writeln!(
-            out,
-            "\n<details><summary>{}</summary>\n\n{}\n\n</details>",
-            html(result.replay.as_str()),
-            fenced("text", &output)
-        )?;
+        let name = html(name);
+        writeln!(out, "\n<details><summary>{name}</summary>\n")?;
+        if !output.is_empty() {
+            writeln!(out, "{}\n", fenced("text", &output))?;
+        }
+        if !logs.is_empty() {
+            let logs = fenced("text", logs.trim_end_matches('\n'));
+            writeln!(out, "What containers wrote while it ran:\n\n{logs}\n")?;
+        }
+        writeln!(out, "</details>")?;
     }
     if left_out > 0 {
         writeln!(out, "\nThe outputs of {left_out} more are with the run.")?;
@@ -180,6 +210,7 @@ fn html(text: &str) -> String {
 mod tests {
     use super::super::fixtures;
     use super::*;
+    use crate::domain::run::{Flaky, Verdict};
 
     fn written(story: &fixtures::Story) -> String {
         let mut out = Vec::new();
@@ -191,6 +222,25 @@ mod tests {
     fn the_verdict_comes_first_and_then_what_failed() {
         insta::assert_snapshot!(written(&fixtures::mixed()));
         insta::assert_snapshot!("harness_down", written(&fixtures::harness_down()));
+    }
+
+    #[test]
+    fn what_containers_wrote_stands_below_the_output() {
+        let written = written(&fixtures::one_failure("a", "no"));
+        let wanted = "<details><summary>a</summary>\n\n```text\nno\n```\n\n\
+            What containers wrote while it ran:\n\n\
+            ```text\n--- log of a, 2 lines before ---\n+1.500 no\n```\n\n</details>\n";
+        assert!(written.contains(wanted), "{written}");
+    }
+
+    #[test]
+    fn what_the_run_fails_by_says_why() {
+        let written = written(&fixtures::ok_at_last(Verdict::Passed, Flaky::Fails));
+        assert!(written.contains("1 failed"), "{written}");
+        let row = "| ✘ | `wobbles` | `flaky: passed in attempt 2; before: failed: exit 1` |";
+        assert_eq!(written.matches("flaky").count(), 1, "{written}");
+        assert!(written.contains(row), "{written}");
+        assert!(written.contains("FAIL: at first"), "{written}");
     }
 
     #[test]

@@ -12,23 +12,26 @@ use crate::domain::label::Labels;
 use crate::domain::plan::{Item, ItemKind};
 use crate::domain::replay::{Header, Replay, ReplayName};
 use crate::domain::run::{
-    Ending, Output, ReplayResult, Signal, StepOutcome, StepResult, Summary, Verdict,
+    Ending, Flaky, Output, ReplayResult, Signal, StepOutcome, StepResult, Summary, Verdict,
 };
+use crate::domain::window::{LogTail, Windows};
 
 /// A run and its replays.
 pub(super) struct Story {
     pub(super) summary: Summary,
     pub(super) replays: Vec<Arc<Replay>>,
+    pub(super) windows: Windows,
 }
 
 impl Story {
     pub(super) fn results(&self) -> Results<'_> {
-        Results::new("tenant: harness", &self.summary, &self.replays)
+        let results = Results::new("tenant: harness", &self.summary, &self.replays);
+        results.with_logs(self.windows.clone())
     }
 }
 
 /// Names and outputs that try to be more than text.
-pub(super) const HOSTILE: [&str; 12] = [
+pub(super) const HOSTILE: [&str; 13] = [
     "a # SKIP no\r\nok 2 - b",
     "back\\slash \\# TODO later",
     "```\n</details>\n# heading\n| cell |",
@@ -36,6 +39,7 @@ pub(super) const HOSTILE: [&str; 12] = [
     "...\n  ...\nBail out! now",
     "%0A::error file=x,line=1::y",
     "::error title=a,b:c::d\n::stop-commands::x",
+    "x ##[add-mask]e ##[stop-commands]t ##vso[task.complete]",
     "]]></system-out><failure/>",
     "\u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7}\u{0}\u{7f}\u{9b}2J\u{202e}\u{feff}",
     "\"quoted\" \\\" \\n",
@@ -43,9 +47,10 @@ pub(super) const HOSTILE: [&str; 12] = [
     "$(touch x) 'y' ; z",
 ];
 
-fn replay(name: &str) -> Arc<Replay> {
+pub(super) fn replay(name: &str) -> Arc<Replay> {
     Arc::new(Replay {
         name: ReplayName::new(name),
+        suite: crate::domain::suite::SuiteName::default(),
         path: PathBuf::from(format!("/work/sub/replays/{name}.sh")),
         file: format!("replays/{name}.sh"),
         header: Header {
@@ -63,14 +68,15 @@ pub(super) fn result(name: &str, verdict: Verdict, output: &[u8]) -> ReplayResul
         took: Duration::from_millis(1500),
         attempt: 1,
         output: Output {
-            head: output.to_vec(),
+            head: output.into(),
             ..Output::default()
         },
+        tap: None,
         slow: false,
         leaky: false,
         survivors: Vec::new(),
         retried: false,
-        flaky: crate::domain::run::Flaky::No,
+        flaky: Flaky::No,
     }
 }
 
@@ -96,6 +102,7 @@ fn story(results: Vec<ReplayResult>) -> Story {
             ..Summary::default()
         },
         replays,
+        windows: Windows::new(),
     }
 }
 
@@ -188,6 +195,7 @@ pub(super) fn harness_down() -> Story {
         ),
         step(Step::Down, StepOutcome::Done),
     ];
+    story.summary.steps[0].output.head = b"Creating tenant\nno space left on device\n"[..].into();
     story
 }
 
@@ -198,9 +206,41 @@ pub(super) fn passed() -> Story {
     ])
 }
 
+/// A replay that was ok only after a failure, whatever this verdict calls it.
+pub(super) fn ok_at_last(verdict: Verdict, flaky: Flaky) -> Story {
+    let mut story = story(vec![ReplayResult {
+        attempt: 2,
+        flaky,
+        ..result("wobbles", verdict, b"")
+    }]);
+    let before = Verdict::Failed(Ending::Code(1));
+    story.summary.earlier = vec![result("wobbles", before, b"FAIL: at first\n")];
+    story
+}
+
+/// As many that pass, and at last one that does not; each prints this, and it is on disk.
+pub(super) fn passes_and_a_failure(passes: usize, output: &str) -> Story {
+    let names = (0..passes).map(|n| (format!("r{n}"), Verdict::Passed));
+    let failure = ("last".to_owned(), Verdict::Failed(Ending::Code(1)));
+    let results = names.chain([failure]).map(|(name, verdict)| {
+        let mut result = result(&name, verdict, output.as_bytes());
+        result.output.file = Some(PathBuf::from("/state/output.log"));
+        result
+    });
+    story(results.collect())
+}
+
+/// It failed beside a container that has the same name and wrote the same.
 pub(super) fn one_failure(name: &str, output: &str) -> Story {
     let verdict = Verdict::Failed(Ending::Code(1));
-    story(vec![result(name, verdict, output.as_bytes())])
+    let mut story = story(vec![result(name, verdict, output.as_bytes())]);
+    let tail = LogTail {
+        container: name.to_owned(),
+        lines: vec![(Duration::from_millis(1500), output.as_bytes().to_vec())],
+        before: 2,
+    };
+    story.windows.insert(ReplayName::new(name), vec![tail]);
+    story
 }
 
 pub(super) fn failures(count: usize) -> Story {

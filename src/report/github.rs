@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::results::{Results, tail};
-use crate::domain::run::Seconds;
+use crate::domain::run::Output;
 use crate::text::sanitize::sanitize_plain;
 
 /// GitHub shows ten of a kind for each step and drops the others without a word.
@@ -31,15 +31,15 @@ pub fn github(
     }
     for (step, reason) in results.failed_steps() {
         let title = format!("{} of {}", step.step.word(), results.name);
-        errors.push(command("error", None, &title, reason));
+        let message = with_tail(reason, &step.output);
+        errors.push(command("error", None, &title, &message));
     }
     for result in results.failures() {
         let file = results.file_in(workspace, &result.replay);
-        let mut message = result.verdict.to_string();
-        let output = tail(result, OUTPUT_LINES, OUTPUT_BYTES);
-        if !output.is_empty() {
-            message = format!("{}\n{output}", sanitize_plain(&message));
-        }
+        let message = with_tail(
+            &results.why_failed(result),
+            results.summary.evidence(result),
+        );
         let title = result.replay.as_str();
         errors.push(command("error", file.as_deref(), title, &message));
     }
@@ -56,15 +56,13 @@ pub fn github(
     let mut warnings = Vec::new();
     for result in results.flaky() {
         let file = results.file_in(workspace, &result.replay);
-        let failed = results.summary.failed_attempts(&result.replay).last();
-        let failed = failed.map_or_else(String::new, |earlier| earlier.verdict.to_string());
-        let took = Seconds(result.took);
-        let message = format!(
-            "flaky: passed in attempt {} after {took}; before: {failed}",
-            result.attempt
-        );
+        let message = results.why_flaky(result);
         let title = result.replay.as_str();
         warnings.push(command("warning", file.as_deref(), title, &message));
+    }
+    for (replay, leak) in results.leaks() {
+        let file = results.file_in(workspace, replay);
+        warnings.push(command("warning", file.as_deref(), replay.as_str(), &leak));
     }
     for (kind, commands) in [("error", errors), ("warning", warnings)] {
         let shown = if commands.len() > SHOWN {
@@ -81,6 +79,14 @@ pub fn github(
         }
     }
     out.flush()
+}
+
+fn with_tail(message: &str, output: &Output) -> String {
+    let output = tail(output, OUTPUT_LINES, OUTPUT_BYTES);
+    match output.is_empty() {
+        true => message.to_owned(),
+        false => format!("{}\n{output}", sanitize_plain(message)),
+    }
 }
 
 fn command(kind: &str, file: Option<&str>, title: &str, message: &str) -> String {

@@ -1,21 +1,30 @@
 //! A run on a terminal or in a CI log: progress on one writer, results on the other.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::palette::{Paint, Palette};
 use super::plan::write_plan;
-use super::results::{Results, again};
+use super::progress::Progress;
+use super::results::{Results, again, failed_points, incident_command};
 use crate::domain::hook::Step;
+use crate::domain::id::RunId;
+use crate::domain::output::OutputLines;
 use crate::domain::plan::{ItemOutcome, Spared};
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{
     Flaky, Output, ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
 };
+use crate::domain::tap::Outcome;
 use crate::text::sanitize::{sanitize, sanitize_plain};
 use crate::text::width::{pad, width};
 
 /// How many of a failure's last lines are shown again at the end.
 const RECALLED_LINES: usize = 20;
+
+/// And how many points of TAP.
+const RECALLED_POINTS: usize = 20;
 
 /// Writes a run as it happens.
 #[derive(Debug)]
@@ -32,6 +41,7 @@ pub struct Human<R, P> {
     gone: usize,
     /// Left to other runs in this teardown.
     others: usize,
+    run: Option<RunId>,
     running: Vec<ReplayName>,
     /// The replay whose lines are shown as they come. While several run there is none: the output
     /// of each is shown in one piece at its end.
@@ -50,21 +60,23 @@ pub fn text(out: &mut dyn Write, results: &Results, palette: Palette) -> io::Res
     let names = summary.results.iter().map(|result| &result.replay);
     human.has_replays = !summary.results.is_empty() || !summary.not_run.is_empty();
     human.widest_name = widest(names);
+    human.run.clone_from(&summary.run);
     for result in &summary.results {
         human.replay_finished(result)?;
     }
     human.summary(summary)?;
-    let mut problem = |what: &str, why: &str| {
+    let problem = |what: &str, why: &str| {
         let what = palette.paint(Paint::Bad, what);
-        writeln!(out, "✘ {what}: {}", sanitize_plain(why))
+        format!("✘ {what}: {}", sanitize_plain(why))
     };
     for (step, reason) in results.failed_steps() {
-        problem(step.step.word(), reason)?;
+        writeln!(human.results, "{}", problem(step.step.word(), reason))?;
+        human.recall(&step.output)?;
     }
     for trouble in results.troubles() {
-        problem("run", &trouble)?;
+        writeln!(human.results, "{}", problem("run", &trouble))?;
     }
-    out.flush()
+    human.results.flush()
 }
 
 fn widest<'n>(names: impl Iterator<Item = &'n ReplayName>) -> usize {
@@ -84,6 +96,7 @@ impl<R: Write, P: Write> Human<R, P> {
             has_replays: false,
             gone: 0,
             others: 0,
+            run: None,
             running: Vec::new(),
             live: None,
         }
@@ -96,14 +109,28 @@ impl<R: Write, P: Write> Human<R, P> {
         match &event.kind {
             RunEventKind::Started { run, replays, .. } => {
                 self.has_replays = !replays.is_empty();
+                self.run = Some(run.clone());
                 self.widest_name = widest(replays.iter().map(|replay| &replay.name));
                 self.quiet(&format!("run {run}"))
             }
+            RunEventKind::Again { why, replays, .. } => {
+                let names = replays.iter().map(|replay| &replay.name);
+                self.widest_name = self.widest_name.max(widest(names.clone()));
+                self.has_replays = true;
+                let names: Vec<&str> = names.map(ReplayName::as_str).collect();
+                let text = format!("again: {} ({why})", names.join(", "));
+                self.heading(&sanitize_plain(&text))
+            }
+            RunEventKind::Gone { why, replays } => {
+                let names: Vec<&str> = replays.iter().map(ReplayName::as_str).collect();
+                let text = format!("gone: {} ({why})", names.join(", "));
+                self.quiet(&sanitize_plain(&text))
+            }
             RunEventKind::StepStarted { step } => self.heading(step.word()),
-            RunEventKind::StepOutput { line, .. } => self.output(line),
-            RunEventKind::ReplayOutput { replay, line } => {
+            RunEventKind::StepOutput { lines, .. } => self.output(lines),
+            RunEventKind::ReplayOutput { replay, lines } => {
                 if self.live.as_ref() == Some(replay) {
-                    self.output(line)
+                    self.output(lines)
                 } else {
                     Ok(())
                 }
@@ -206,9 +233,14 @@ impl<R: Write, P: Write> Human<R, P> {
 
     /// Scripts' own text never reaches the terminal as it is: it could move the cursor or write
     /// the title.
-    fn output(&mut self, line: &[u8]) -> io::Result<()> {
+    /// In one piece: each write is a call of the system.
+    fn output(&mut self, lines: &OutputLines) -> io::Result<()> {
         let bar = self.palette.paint(Paint::Quiet, "│");
-        writeln!(self.progress, "  {bar} {}", sanitize(line).text)
+        let mut text = String::with_capacity(lines.size());
+        for line in lines.iter() {
+            let _ = writeln!(text, "  {bar} {}", sanitize(line).text);
+        }
+        self.progress.write_all(text.as_bytes())
     }
 
     fn step_finished(
@@ -274,14 +306,7 @@ impl<R: Write, P: Write> Human<R, P> {
         let name = sanitize_plain(replay.as_str());
         self.heading(&format!("output of {name}"))?;
         let text = output.text();
-        for line in text
-            .strip_suffix(b"\n")
-            .unwrap_or(&text)
-            .split(|byte| *byte == b'\n')
-        {
-            self.output(line)?;
-        }
-        Ok(())
+        self.output(&OutputLines::new(text.strip_suffix(b"\n").unwrap_or(&text)))
     }
 
     fn replay_finished(&mut self, result: &ReplayResult) -> io::Result<()> {
@@ -292,22 +317,25 @@ impl<R: Write, P: Write> Human<R, P> {
             self.held_output(&result.replay, &result.output)?;
         }
         let paint = match &result.verdict {
+            verdict if verdict.is_ok() && !result.is_ok() => Paint::Bad,
             Verdict::Passed => Paint::Good,
-            Verdict::Skipped { .. } => Paint::Quiet,
+            Verdict::Skipped { .. } | Verdict::FailedAsExpected { .. } => Paint::Quiet,
             _ => Paint::Bad,
         };
         let name = sanitize_plain(result.replay.as_str()).into_owned();
-        let mark = self.palette.paint(paint, result.verdict.symbol());
+        let mark = self
+            .palette
+            .paint(paint, result.verdict.symbol_of(result.is_ok()));
         let mut line = format!(
             "{mark} {}  {:>8}",
             pad(&name, self.widest_name),
             Seconds(result.took).to_string()
         );
         if result.verdict != Verdict::Passed {
-            line.push_str(&format!(
-                "  {}",
-                sanitize_plain(&result.verdict.to_string())
-            ));
+            line.push_str(&format!("  {}", sanitize_plain(&result.explained())));
+        } else if let Some(tap) = &result.tap {
+            let tally = self.palette.paint(Paint::Quiet, tap.tally());
+            line.push_str(&format!("  {tally}"));
         }
         if result.attempt > 1 {
             line.push_str(&format!("  attempt {}", result.attempt));
@@ -323,8 +351,16 @@ impl<R: Write, P: Write> Human<R, P> {
             }
         }
         writeln!(self.results, "{line}")?;
+        for point in result.tap.iter().flat_map(|tap| &tap.points) {
+            if point.outcome == Outcome::TodoPassed {
+                let title = point.title();
+                self.warn(&sanitize_plain(&format!("passed although TODO: {title}")))?;
+            }
+        }
         if result.leaky {
-            self.warn("it left processes behind, which were ended")?;
+            let ended = result.survivors.iter().all(|survivor| survivor.ended);
+            let ended = if ended { ", which were ended" } else { "" };
+            self.warn(&format!("it left processes behind{ended}"))?;
             for survivor in &result.survivors {
                 self.warn(&sanitize_plain(&survivor.to_string()))?;
             }
@@ -332,10 +368,47 @@ impl<R: Write, P: Write> Human<R, P> {
         if result.output.not_on_disk > 0 {
             let lost = result.output.not_on_disk;
             self.warn(&format!(
-                "{lost} bytes of its output are not on disk: cap reached, or disk full"
+                "{lost} bytes of its output are not on disk: cap reached, or it cannot be written"
             ))?;
         }
         self.results.flush()
+    }
+
+    /// What the running replays have printed so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the writer does.
+    pub fn so_far(&mut self, progress: &Progress, now: Duration) -> io::Result<()> {
+        if progress.running().is_empty() {
+            return self.quiet("no replay is running");
+        }
+        for running in progress.running() {
+            let name = sanitize_plain(running.replay.as_str()).into_owned();
+            let since = Seconds(now.saturating_sub(running.since));
+            self.heading(&format!("output of {name} so far, after {since}"))?;
+            if running.before > 0 {
+                self.quiet(&format!("  … {} lines before", running.before))?;
+            }
+            if running.output.is_empty() {
+                self.quiet("  nothing yet")?;
+            }
+            for line in &running.output {
+                self.output(&OutputLines::new(&**line))?;
+            }
+        }
+        self.progress.flush()
+    }
+
+    /// What can be pressed while a run goes on.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the writer does.
+    pub fn keys(&mut self) -> io::Result<()> {
+        self.quiet(
+            "enter, o: what the running replays printed so far · ctrl-c: stop, a second one kills · ctrl-z: pause",
+        )
     }
 
     fn summary(&mut self, summary: &Summary) -> io::Result<()> {
@@ -343,12 +416,7 @@ impl<R: Write, P: Write> Human<R, P> {
             return self.progress.flush();
         }
         for result in summary.results.iter().filter(|result| !result.is_ok()) {
-            // What passed at last says nothing about why it did not at first.
-            let told = match result.flaky {
-                Flaky::Fails => summary.failed_attempts(&result.replay).next_back(),
-                Flaky::No | Flaky::Tolerated => None,
-            };
-            self.failure(result, &told.unwrap_or(result).output)?;
+            self.failure(result, summary.evidence(result))?;
         }
         let counts = summary.counts();
         let mut parts = Vec::new();
@@ -356,9 +424,15 @@ impl<R: Write, P: Write> Human<R, P> {
             (counts.passed, "passed", Paint::Good),
             (counts.failed, "failed", Paint::Bad),
             (counts.timed_out, "timed out", Paint::Bad),
+            (counts.errored, "errored", Paint::Bad),
             (counts.could_not_start, "could not start", Paint::Bad),
             (counts.aborted, "aborted", Paint::Bad),
             (counts.not_run, "not run", Paint::Warning),
+            (
+                counts.failed_as_expected,
+                "failed as expected",
+                Paint::Quiet,
+            ),
             (counts.skipped, "skipped", Paint::Quiet),
             (counts.flaky, "flaky", Paint::Warning),
         ] {
@@ -384,10 +458,7 @@ impl<R: Write, P: Write> Human<R, P> {
 
     fn failure(&mut self, result: &ReplayResult, output: &Output) -> io::Result<()> {
         let name = sanitize_plain(result.replay.as_str());
-        let mut title = format!(
-            "── {name} ── {} ",
-            sanitize_plain(&result.verdict.to_string())
-        );
+        let mut title = format!("── {name} ── {} ", sanitize_plain(&result.explained()));
         if result.attempt > 1 {
             title.push_str(&format!("── attempt {} ", result.attempt));
         }
@@ -395,6 +466,34 @@ impl<R: Write, P: Write> Human<R, P> {
             title.push_str("── flaky, which fails this run ");
         }
         writeln!(self.results, "\n{}", self.palette.paint(Paint::Bad, title))?;
+        let points = failed_points(result);
+        for point in points.iter().take(RECALLED_POINTS) {
+            writeln!(self.results, "   {}", sanitize_plain(point))?;
+        }
+        let failed = result.tap.as_ref().map_or(0, |tap| tap.failed);
+        let more = (points.len() as u64).max(failed);
+        let more = more.saturating_sub(RECALLED_POINTS as u64);
+        if more > 0 {
+            writeln!(self.results, "   … and {more} more")?;
+        }
+        self.recall(output)?;
+        let run = self.run.as_ref();
+        if let Some(command) = run.and_then(|run| incident_command(run.as_str(), &result.replay)) {
+            let incident = self
+                .palette
+                .paint(Paint::Quiet, format!("   incident: {command}"));
+            writeln!(self.results, "{incident}")?;
+        }
+        let again = format!("   again: {}", again([&result.replay]));
+        writeln!(
+            self.results,
+            "{}\n",
+            self.palette.paint(Paint::Quiet, again)
+        )
+    }
+
+    /// The last lines of what failed, once more.
+    fn recall(&mut self, output: &Output) -> io::Result<()> {
         let text = output.text();
         let lines: Vec<&[u8]> = text
             .strip_suffix(b"\n")
@@ -416,11 +515,6 @@ impl<R: Write, P: Write> Human<R, P> {
                 writeln!(self.results, "   {bar} {}", sanitize(line).text)?;
             }
         }
-        let again = format!("   again: {}", again([&result.replay]));
-        writeln!(
-            self.results,
-            "{}\n",
-            self.palette.paint(Paint::Quiet, again)
-        )
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! cut to what fits (a controller dies of a gigabyte in `system-out`), text goes into elements
 //! and only a short line into `message`, and characters that XML cannot hold are taken out.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -12,12 +13,19 @@ use quick_junit::{
     FlakyOrRerun, NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite,
 };
 
-use super::results::{Results, clean};
+use super::results::{Results, clean, failed_points, tail};
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{Flaky, ReplayResult, StepOutcome, StepResult, Verdict};
+use crate::domain::run::{Flaky, Output, ReplayResult, StepOutcome, StepResult, Verdict};
 
 /// Attribute length in bytes; longer ones choke GitLab and Jenkins.
 const LONGEST_MESSAGE: usize = 200;
+
+/// Bytes of outputs in all. GitLab drops a file of more than 30 MB as a whole.
+const ALL_OUTPUTS: usize = 20 * 1024 * 1024;
+
+/// Of the output of what failed, beside its message.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: usize = 4 * 1024;
 
 /// Writes the report of a run.
 ///
@@ -32,50 +40,144 @@ pub fn junit(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
     let summary = results.summary;
     let mut report = Report::new(text(results.name));
     report.set_time(summary.took);
-    let started = summary.started.map(date);
-    if let Some(started) = started {
-        report.set_timestamp(started);
-    }
+    let mut room = Room(ALL_OUTPUTS);
+    let mut names = Names::default();
     let run = run_case(results);
     if !summary.steps.is_empty() || run.is_some() {
-        let mut suite = TestSuite::new("@harness");
+        let mut suite = suite("@harness", results);
         suite.set_time(summary.steps.iter().map(|step| step.took).sum());
-        if let Some(started) = started {
-            suite.set_timestamp(started);
+        let steps = summary.steps.iter().map(|step| step_case(step, &mut room));
+        for case in steps.chain(run) {
+            suite.add_test_case(names.apart(case));
         }
-        suite.add_test_cases(summary.steps.iter().map(step_case).chain(run));
         report.add_test_suite(suite);
     }
-    let mut suite = TestSuite::new("replays");
-    suite.set_time(summary.results.iter().map(|result| result.took).sum());
-    if let Some(started) = started {
-        suite.set_timestamp(started);
+    let mut cases = replay_cases(results, &mut room);
+    for name in results.suites() {
+        let is_in = |replay: &ReplayName| results.suite(replay) == name;
+        let mut suite = suite(&name, results);
+        let mut took = Duration::ZERO;
+        for (result, case) in summary.results.iter().zip(&mut cases) {
+            if is_in(&result.replay)
+                && let Some(case) = case.take()
+            {
+                took += result.took;
+                let case = of_replay(case, results, &result.replay);
+                suite.add_test_case(names.apart(case));
+            }
+        }
+        for replay in summary.not_run.iter().filter(|replay| is_in(replay)) {
+            let case = of_replay(not_run_case(replay), results, replay);
+            suite.add_test_case(names.apart(case));
+        }
+        suite.set_time(took);
+        report.add_test_suite(suite);
     }
-    for result in &summary.results {
-        let case = replay_case(results, result);
-        suite.add_test_case(with_file(case, results.file(&result.replay)));
-    }
-    for name in &summary.not_run {
-        suite.add_test_case(with_file(not_run_case(name), results.file(name)));
-    }
-    report.add_test_suite(suite);
     report.serialize(out).map_err(io::Error::other)
 }
 
-fn with_file(mut case: TestCase, file: Option<&str>) -> TestCase {
-    if let Some(file) = file {
+fn suite(name: &str, results: &Results) -> TestSuite {
+    let mut suite = TestSuite::new(text(name));
+    if let Some(started) = results.summary.started {
+        suite.extra.insert("timestamp".into(), date(started).into());
+    }
+    suite
+}
+
+/// In the order of the results. What failed is given room for its output first, then what was
+/// tried again.
+fn replay_cases(results: &Results, room: &mut Room) -> Vec<Option<TestCase>> {
+    let ended = &results.summary.results;
+    let is_flaky = |result: &ReplayResult| {
+        let mut failed = results.summary.failed_attempts(&result.replay);
+        failed.next().is_some()
+    };
+    let mut order: Vec<usize> = (0..ended.len()).collect();
+    order.sort_by_cached_key(|&at| match &ended[at] {
+        result if !result.is_ok() => 0,
+        result if is_flaky(result) => 1,
+        _ => 2,
+    });
+    let mut cases = vec![None; ended.len()];
+    for at in order {
+        cases[at] = Some(replay_case(results, &ended[at], room));
+    }
+    cases
+}
+
+/// What is left of [`ALL_OUTPUTS`].
+struct Room(usize);
+
+impl Room {
+    /// Whether there is as much room; if so, it is taken.
+    fn take(&mut self, text: &str) -> bool {
+        let is_escaped = |byte: &u8| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'');
+        let escapes = text.bytes().filter(|byte| is_escaped(byte)).count();
+        let size = text.len() + escapes * "&quot;".len();
+        let Some(rest) = self.0.checked_sub(size) else {
+            return false;
+        };
+        self.0 = rest;
+        true
+    }
+
+    /// An output as far as there is room for it: otherwise where it is.
+    fn output(&mut self, output: &Output) -> Option<String> {
+        let bytes = output.text();
+        if bytes.is_empty() {
+            return None;
+        }
+        let whole = clean(&bytes);
+        if self.take(&whole) {
+            return Some(whole);
+        }
+        let size = bytes.len() as u64 + output.cut;
+        let place = output.file.as_ref().map_or_else(
+            || "kept nowhere".to_owned(),
+            |file| text(&file.to_string_lossy()),
+        );
+        Some(format!(
+            "[{size} bytes, which have no room here: {place}]\n"
+        ))
+    }
+}
+
+/// The names of cases: GitLab drops what repeats a class name and a name.
+#[derive(Default)]
+struct Names(HashSet<(String, String)>);
+
+impl Names {
+    /// The case by a name of its own.
+    fn apart(&mut self, mut case: TestCase) -> TestCase {
+        let class = case.classname.as_ref().map_or("", |class| class.as_str());
+        let first = case.name.as_str().to_owned();
+        let key = |name: &str| (class.to_owned(), name.to_owned());
+        let mut name = first.clone();
+        let mut count = 1;
+        while !self.0.insert(key(&name)) {
+            count += 1;
+            name = format!("{first} ({count})");
+        }
+        case.name = name.into();
+        case
+    }
+}
+
+fn of_replay(mut case: TestCase, results: &Results, replay: &ReplayName) -> TestCase {
+    case.set_classname(text(&results.suite(replay)));
+    if let Some(file) = results.file(replay) {
         case.extra.insert("file".into(), text(file).into());
     }
     case
 }
 
-fn replay_case(results: &Results, result: &ReplayResult) -> TestCase {
+fn replay_case(results: &Results, result: &ReplayResult, room: &mut Room) -> TestCase {
     let mut status = match (&result.verdict, kind(&result.verdict)) {
         (verdict, Some(kind)) => {
             let mut status = TestCaseStatus::non_success(kind);
             status.set_type(verdict.word());
-            status.set_message(short(&verdict.to_string()));
-            status.set_description(description(result));
+            status.set_message(short(&result.explained()));
+            status.set_description(description(result, room));
             status
         }
         (verdict, None) if result.flaky == Flaky::Fails => {
@@ -90,25 +192,44 @@ fn replay_case(results: &Results, result: &ReplayResult) -> TestCase {
             status.set_message(short(reason));
             status
         }
+        // As pytest writes its xfail: JUnit has no word for it, and readers know this one.
+        (Verdict::FailedAsExpected { .. }, None) => {
+            let mut message = result.verdict.to_string();
+            // A skipped case has no place for it.
+            if let Some(failed) = results.summary.failed_attempts(&result.replay).last() {
+                message = format!("flaky, before: {}; {message}", failed.verdict);
+            }
+            let mut status = TestCaseStatus::skipped();
+            status.set_type(result.verdict.word());
+            status.set_message(short(&message));
+            status
+        }
         (_, None) => TestCaseStatus::success(),
     };
+    let output = room.output(&result.output);
     if !matches!(status, TestCaseStatus::Skipped { .. }) {
         let failed = results.summary.failed_attempts(&result.replay);
-        status.add_reruns(failed.filter_map(rerun));
+        status.add_reruns(failed.filter_map(|attempt| rerun(attempt, room)));
     }
     let mut case = TestCase::new(text(result.replay.as_str()), status);
-    case.set_classname("replays");
     case.set_time(result.took);
-    case.set_timestamp(date(result.started));
-    let mut output = result.output.text();
+    let started = date(result.started);
+    case.extra.insert("timestamp".into(), started.into());
+    let mut output = output.unwrap_or_default();
     for survivor in &result.survivors {
-        if !output.is_empty() && !output.ends_with(b"\n") {
-            output.push(b'\n');
+        if !output.is_empty() && !output.ends_with('\n') {
+            output.push('\n');
         }
-        output.extend_from_slice(format!("[left behind and ended: {survivor}]\n").as_bytes());
+        let ended = if survivor.ended { " and ended" } else { "" };
+        output.push_str(&text(&format!("[left behind{ended}: {survivor}]\n")));
     }
+    let logs = results.logs(&result.replay);
+    if !logs.is_empty() && !output.is_empty() && !output.ends_with('\n') {
+        output.push('\n');
+    }
+    output.push_str(&logs);
     if !output.is_empty() {
-        case.set_system_out(clean(&output));
+        case.set_system_out(output);
     }
     case
 }
@@ -116,33 +237,43 @@ fn replay_case(results: &Results, result: &ReplayResult) -> TestCase {
 /// `None` for what may be in a run that passes.
 fn kind(verdict: &Verdict) -> Option<NonSuccessKind> {
     match verdict {
-        Verdict::Passed | Verdict::Skipped { .. } => None,
-        Verdict::Failed(_) | Verdict::TimedOut { .. } => Some(NonSuccessKind::Failure),
-        Verdict::Aborted | Verdict::CouldNotStart { .. } => Some(NonSuccessKind::Error),
+        Verdict::Passed | Verdict::Skipped { .. } | Verdict::FailedAsExpected { .. } => None,
+        Verdict::Failed(_) | Verdict::Contradicted { .. } | Verdict::TimedOut { .. } => {
+            Some(NonSuccessKind::Failure)
+        }
+        Verdict::Aborted | Verdict::Errored(_) | Verdict::CouldNotStart { .. } => {
+            Some(NonSuccessKind::Error)
+        }
     }
 }
 
-fn description(result: &ReplayResult) -> String {
-    let mut description = result.verdict.to_string();
-    let output = clean(&result.output.text());
-    let tail: Vec<&str> = output.lines().rev().take(20).collect();
-    for line in tail.into_iter().rev() {
+fn description(result: &ReplayResult, room: &mut Room) -> String {
+    let verdict = text(&result.explained());
+    let mut description = verdict.clone();
+    for line in failed_points(result) {
         description.push('\n');
-        description.push_str(line);
+        description.push_str(&text(&line));
     }
-    text(&description)
+    let output = tail(&result.output, TAIL_LINES, TAIL_BYTES);
+    if !output.is_empty() {
+        description.push('\n');
+        description.push_str(&output);
+    }
+    if room.take(&description) {
+        description
+    } else {
+        verdict
+    }
 }
 
-fn rerun(attempt: &ReplayResult) -> Option<TestRerun> {
+fn rerun(attempt: &ReplayResult, room: &mut Room) -> Option<TestRerun> {
     let mut rerun = TestRerun::new(kind(&attempt.verdict)?);
     rerun.set_type(attempt.verdict.word());
-    rerun.set_message(short(&attempt.verdict.to_string()));
-    rerun.set_description(description(attempt));
+    rerun.set_message(short(&attempt.explained()));
+    rerun.set_description(description(attempt, room));
     rerun.set_time(attempt.took);
-    rerun.set_timestamp(date(attempt.started));
-    let output = attempt.output.text();
-    if !output.is_empty() {
-        rerun.set_system_out(clean(&output));
+    if let Some(output) = room.output(&attempt.output) {
+        rerun.set_system_out(output);
     }
     Some(rerun)
 }
@@ -166,12 +297,11 @@ fn not_run_case(name: &ReplayName) -> TestCase {
     status.set_type("not run");
     status.set_message("not run: the run ended before it");
     let mut case = TestCase::new(text(name.as_str()), status);
-    case.set_classname("replays");
     case.set_time(Duration::ZERO);
     case
 }
 
-fn step_case(step: &StepResult) -> TestCase {
+fn step_case(step: &StepResult, room: &mut Room) -> TestCase {
     let status = match &step.outcome {
         StepOutcome::Done => TestCaseStatus::success(),
         StepOutcome::Skipped { reason } => {
@@ -196,9 +326,8 @@ fn step_case(step: &StepResult) -> TestCase {
     let mut case = TestCase::new(step.step.word(), status);
     case.set_classname("@harness");
     case.set_time(step.took);
-    let output = step.output.text();
-    if !output.is_empty() {
-        case.set_system_out(clean(&output));
+    if let Some(output) = room.output(&step.output) {
+        case.set_system_out(output);
     }
     case
 }
@@ -219,10 +348,9 @@ fn short(message: &str) -> String {
     format!("{}…", &line[..end])
 }
 
-fn date(at: Timestamp) -> chrono::DateTime<chrono::FixedOffset> {
-    chrono::DateTime::from_timestamp(at.as_second(), 0)
-        .unwrap_or_default()
-        .fixed_offset()
+/// Without fractions: Jenkins compares it, and not every reader takes them.
+fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
 #[cfg(test)]
@@ -245,8 +373,26 @@ mod tests {
     }
 
     #[test]
+    fn what_containers_wrote_stands_below_the_output() {
+        let report = written(&fixtures::one_failure("a", "no newline"));
+        let wanted = "<system-out>no newline\n--- log of a, 2 lines before ---\n\
+            +1.500 no newline\n</system-out>";
+        assert!(report.contains(wanted), "{report}");
+    }
+
+    #[test]
     fn a_harness_that_is_not_up_is_an_error() {
         insta::assert_snapshot!(written(&fixtures::harness_down()));
+    }
+
+    #[test]
+    fn what_failed_as_expected_only_at_last_says_what_came_before() {
+        let known = Verdict::FailedAsExpected {
+            reason: "#1".to_owned(),
+        };
+        let report = written(&fixtures::ok_at_last(known, Flaky::Tolerated));
+        let words = "flaky, before: failed: exit 1; failed as expected: #1";
+        assert!(report.contains(words), "{report}");
     }
 
     #[test]
@@ -283,6 +429,32 @@ mod tests {
             assert_eq!(names, wanted, "{report}");
             let is_text = |c: char| matches!(c, '\n' | ' '..='~') || c >= '\u{a0}';
             assert!(report.chars().all(is_text), "{report:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_would_be_dropped_is_cut_and_failures_come_first() {
+        let printed = "<\"&".repeat(8 * 1024);
+        let report = written(&fixtures::passes_and_a_failure(1500, &printed));
+        assert!(report.len() < 25_000_000, "{}", report.len());
+        let cases: Vec<&str> = report.split("<testcase ").skip(1).collect();
+        let is_whole = |case: &&str| case.len() > printed.len();
+        let note = "[24576 bytes, which have no room here: /state/output.log]";
+        let (whole, cut): (Vec<&str>, Vec<&str>) = cases.iter().copied().partition(is_whole);
+        assert!(whole.len() > 100, "{}", whole.len());
+        assert!(cut.iter().all(|case| case.contains(note)), "{}", cut[0]);
+        assert!(cases.last().is_some_and(is_whole), "it failed");
+    }
+
+    #[test]
+    fn each_case_has_a_name_of_its_own() {
+        let mut story = fixtures::mixed();
+        let teardown = story.summary.steps.last().unwrap().clone();
+        story.summary.steps.push(teardown);
+        let report = written(&story);
+        for name in ["teardown", "teardown (2)"] {
+            let case = format!("<testcase name=\"{name}\" ");
+            assert_eq!(report.matches(&case).count(), 1, "{report}");
         }
     }
 

@@ -56,6 +56,7 @@ mod tests {
     fn a_row_is_a_row_whatever_is_in_it() {
         let replay = Replay {
             name: ReplayName::new("a b"),
+            suite: crate::domain::suite::SuiteName::default(),
             path: "/r/a b.sh".into(),
             file: "r/a b\n].sh".to_owned(),
             header: Header {

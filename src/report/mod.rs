@@ -12,11 +12,12 @@ mod junit;
 mod markdown;
 mod palette;
 mod plan;
+mod progress;
 mod results;
 mod tap;
 
 pub use crate::codec::{
-    SCHEMA_VERSION, event as json_event, line as json_line, plan as json_plan,
+    SCHEMA_VERSION, events as json_events, line as json_line, plan as json_plan,
     replay as json_replay, summary as json_summary,
 };
 pub use comment::markdown;
@@ -26,5 +27,6 @@ pub use junit::junit;
 pub use markdown::replay_table;
 pub use palette::{Paint, Palette};
 pub use plan::write_plan;
-pub use results::{Results, tally};
+pub use progress::{Progress, Running};
+pub use results::{Results, incident_command, tally};
 pub use tap::tap;

@@ -1,12 +1,15 @@
 //! What every report of a run is made of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::replay::{Replay, ReplayName};
-use crate::domain::run::{ReplayResult, StepOutcome, StepResult, Summary, Verdict};
-use crate::text::sanitize::{sanitize, sanitize_plain};
+use crate::domain::run::{Output, ReplayResult, StepOutcome, StepResult, Summary, Survivor};
+use crate::domain::suite::SuiteName;
+use crate::domain::tap::Point;
+use crate::domain::window::Windows;
+use crate::text::sanitize::{needs_care, sanitize, sanitize_plain};
 
 /// A run that is over, or what is known of it.
 #[derive(Debug)]
@@ -15,6 +18,7 @@ pub struct Results<'a> {
     pub(super) name: &'a str,
     pub(super) summary: &'a Summary,
     replays: HashMap<&'a ReplayName, &'a Replay>,
+    windows: Windows,
 }
 
 impl<'a> Results<'a> {
@@ -27,11 +31,58 @@ impl<'a> Results<'a> {
                 .iter()
                 .map(|replay| (&replay.name, &**replay))
                 .collect(),
+            windows: Windows::new(),
         }
+    }
+
+    /// With what containers wrote while replays ran that failed.
+    #[must_use]
+    pub fn with_logs(mut self, windows: Windows) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    /// The logs of the time of a replay, each line with the time since it began; empty where there
+    /// are none.
+    pub(super) fn logs(&self, name: &ReplayName) -> String {
+        let mut text = String::new();
+        for tail in self.windows.get(name).into_iter().flatten() {
+            let name = sanitize_plain(&tail.container);
+            let earlier = match tail.before {
+                0 => String::new(),
+                before => format!(", {before} lines before"),
+            };
+            text.push_str(&format!("--- log of {name}{earlier} ---\n"));
+            for (since, line) in &tail.lines {
+                let line = sanitize(line).text;
+                text.push_str(&format!("+{:.3} {line}\n", since.as_secs_f64()));
+            }
+        }
+        text
     }
 
     pub(super) fn replay(&self, name: &ReplayName) -> Option<&'a Replay> {
         self.replays.get(name).copied()
+    }
+
+    /// A replay's suite; the default one where the replay is not known.
+    pub(super) fn suite(&self, name: &ReplayName) -> SuiteName {
+        self.replay(name)
+            .map(|replay| replay.suite.clone())
+            .unwrap_or_default()
+    }
+
+    /// Those of the replays of this run, the default one first, and alone where there is none.
+    pub(super) fn suites(&self) -> Vec<SuiteName> {
+        let ended = self.summary.results.iter().map(|result| &result.replay);
+        let replays = ended.chain(&self.summary.not_run);
+        let suites: BTreeSet<SuiteName> = replays.map(|name| self.suite(name)).collect();
+        if suites.is_empty() {
+            return vec![SuiteName::default()];
+        }
+        let mut suites: Vec<SuiteName> = suites.into_iter().collect();
+        suites.sort_by_key(|name| *name != SuiteName::default());
+        suites
     }
 
     /// A replay's file, relative to the configuration.
@@ -55,12 +106,29 @@ impl<'a> Results<'a> {
         results.filter(|result| !result.is_ok())
     }
 
-    /// What passed after an attempt that had not.
+    /// Why a run fails by it.
+    pub(super) fn why_failed(&self, result: &ReplayResult) -> String {
+        match result.verdict.is_ok() {
+            true => self.why_flaky(result),
+            false => result.explained(),
+        }
+    }
+
+    pub(super) fn why_flaky(&self, result: &ReplayResult) -> String {
+        let failed = self.summary.failed_attempts(&result.replay).last();
+        let failed = failed.map_or_else(String::new, |earlier| earlier.verdict.to_string());
+        format!(
+            "flaky: {} in attempt {}; before: {failed}",
+            result.verdict.word(),
+            result.attempt
+        )
+    }
+
+    /// What was ok after an attempt that was not, and the run may pass with.
     pub(super) fn flaky(&self) -> impl Iterator<Item = &'a ReplayResult> {
         let summary = self.summary;
         summary.results.iter().filter(|result| {
-            result.verdict == Verdict::Passed
-                && summary.failed_attempts(&result.replay).next().is_some()
+            result.is_ok() && summary.failed_attempts(&result.replay).next().is_some()
         })
     }
 
@@ -77,6 +145,19 @@ impl<'a> Results<'a> {
 
     /// Why the run itself went wrong, whatever its replays and steps said. That something was left
     /// behind is said by the teardown's step.
+    /// What replays have left behind.
+    pub(super) fn leaks(&self) -> impl Iterator<Item = (&ReplayName, String)> {
+        let leaky = self.summary.results.iter().filter(|result| result.leaky);
+        leaky.map(|result| {
+            let left: Vec<String> = result.survivors.iter().map(Survivor::to_string).collect();
+            let left = match left.is_empty() {
+                true => "processes".to_owned(),
+                false => left.join(", "),
+            };
+            (&result.replay, format!("leaky: it left behind {left}"))
+        })
+    }
+
     pub(super) fn troubles(&self) -> Vec<String> {
         let summary = self.summary;
         let mut troubles = Vec::new();
@@ -103,15 +184,29 @@ pub fn tally(summary: &Summary) -> Vec<(usize, &'static str)> {
     [
         (counts.failed, "failed"),
         (counts.timed_out, "timed out"),
+        (counts.errored, "errored"),
         (counts.could_not_start, "could not start"),
         (counts.aborted, "aborted"),
         (counts.not_run, "not run"),
         (counts.passed, "passed"),
+        (counts.failed_as_expected, "failed as expected"),
         (counts.skipped, "skipped"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .collect()
+}
+
+/// A line for each point of TAP that failed, as far as they are known.
+pub(super) fn failed_points(result: &ReplayResult) -> Vec<String> {
+    let Some(tap) = &result.tap else {
+        return Vec::new();
+    };
+    let line = |point: &Point| match point.within.is_empty() && point.description.is_empty() {
+        true => format!("not ok {}", point.number),
+        false => format!("not ok {} - {}", point.number, point.title()),
+    };
+    tap.failures().map(line).collect()
 }
 
 /// Text of any origin, line by line, without what a terminal or a file format would choke on.
@@ -127,8 +222,8 @@ pub(super) fn clean(bytes: &[u8]) -> String {
 }
 
 /// The last lines of an output, and how many bytes at most.
-pub(super) fn tail(result: &ReplayResult, lines: usize, bytes: usize) -> String {
-    let text = clean(&result.output.text());
+pub(super) fn tail(output: &Output, lines: usize, bytes: usize) -> String {
+    let text = clean(&output.text());
     let kept: Vec<&str> = text.lines().rev().take(lines).collect();
     let kept: Vec<&str> = kept.into_iter().rev().collect();
     let kept = kept.join("\n");
@@ -145,13 +240,46 @@ fn shell_word(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {
-        format!("'{}'", sanitize_plain(word).replace('\'', r"'\''"))
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// The command that shows the incident of a replay; `None` where a name cannot be shown as it is.
+pub fn incident_command(run: &str, replay: &ReplayName) -> Option<String> {
+    let words = [run, replay.as_str()];
+    let begin_options = words.iter().any(|word| word.starts_with('-'));
+    let options_end = if begin_options { "-- " } else { "" };
+    words
+        .iter()
+        .all(|word| *sanitize_plain(word) == **word)
+        .then(|| {
+            format!(
+                "tackroom incident {options_end}{}",
+                words.map(shell_word).join(" ")
+            )
+        })
+}
+
+/// A pattern that means the replay of this name. What cannot be shown as it is stands in it as `?`.
+fn pattern(name: &str) -> String {
+    if *sanitize_plain(name) == *name {
+        return name.to_owned();
+    }
+    let mut pattern = String::new();
+    for c in name.chars() {
+        if needs_care(c) {
+            pattern.push('?');
+        } else {
+            pattern.push_str(&glob::Pattern::escape(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+    sanitize_plain(&pattern).into_owned()
 }
 
 /// The command that runs these replays again.
 pub(super) fn again<'n>(names: impl IntoIterator<Item = &'n ReplayName>) -> String {
-    let names: Vec<&str> = names.into_iter().map(ReplayName::as_str).collect();
+    let names = names.into_iter().map(ReplayName::as_str);
+    let names: Vec<String> = names.map(pattern).collect();
     let options_end = if names.iter().any(|name| name.starts_with('-')) {
         "-- "
     } else {

@@ -11,6 +11,7 @@ use super::results::{Results, tail, tally};
 use crate::domain::hook::Step;
 use crate::domain::replay::ReplayName;
 use crate::domain::run::{ReplayResult, StepOutcome, StepResult, Verdict};
+use crate::domain::tap::{Outcome, Point, Tap};
 use crate::text::sanitize::sanitize_plain;
 
 /// Of the output of what failed.
@@ -37,7 +38,11 @@ pub fn tap(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
     let points = summary.steps.len() + summary.results.len() + not_run.len();
     writeln!(out, "TAP version 14")?;
     writeln!(out, "1..{points}")?;
-    let mut points = Points { out, number: 0 };
+    let mut points = Points {
+        out,
+        number: 0,
+        indent: "",
+    };
     for step in first {
         points.step(step)?;
     }
@@ -59,6 +64,10 @@ pub fn tap(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
     if !tally.is_empty() {
         writeln!(points.out, "# {}", tally.join(", "))?;
     }
+    for (replay, leak) in results.leaks() {
+        let leak = format!("{replay} is {leak}");
+        writeln!(points.out, "# {}", sanitize_plain(&leak))?;
+    }
     for trouble in results.troubles() {
         writeln!(points.out, "# {}", sanitize_plain(&trouble))?;
     }
@@ -78,6 +87,8 @@ pub fn tap(out: &mut dyn io::Write, results: &Results) -> io::Result<()> {
 struct Points<'a> {
     out: &'a mut dyn io::Write,
     number: usize,
+    /// Of a subtest.
+    indent: &'static str,
 }
 
 impl Points<'_> {
@@ -89,30 +100,42 @@ impl Points<'_> {
                 self.point(true, &name, None)?;
                 self.diagnostics(&[took], "")
             }
-            StepOutcome::Skipped { reason } => self.point(true, &name, Some(reason)),
+            StepOutcome::Skipped { reason } => self.point(true, &name, Some(("SKIP", reason))),
             StepOutcome::Failed { reason } => {
-                self.point(false, &name, None)?;
-                self.diagnostics(&[("message", reason.clone()), took], "")
+                self.failed_step(step, &[("message", reason.clone()), took])
             }
             StepOutcome::Cancelled => {
-                self.point(false, &name, None)?;
-                self.diagnostics(&[("message", "cut off".to_owned()), took], "")
+                self.failed_step(step, &[("message", "cut off".to_owned()), took])
             }
         }
     }
 
+    fn failed_step(&mut self, step: &StepResult, fields: &[(&str, String)]) -> io::Result<()> {
+        let output = tail(&step.output, OUTPUT_LINES, OUTPUT_BYTES);
+        self.point(false, &format!("@harness {}", step.step.word()), None)?;
+        self.diagnostics(fields, &output)
+    }
+
     fn replay(&mut self, results: &Results, result: &ReplayResult) -> io::Result<()> {
         let name = result.replay.as_str();
-        if let Verdict::Skipped { reason } = &result.verdict {
-            return self.point(true, name, Some(reason));
+        if let Some(tap) = &result.tap {
+            self.subtest(name, tap)?;
         }
-        self.point(result.is_ok(), name, None)?;
+        match &result.verdict {
+            // A run that fails by it: no directive may hide that.
+            _ if !result.is_ok() => self.point(false, name, None)?,
+            Verdict::Skipped { reason } => return self.point(true, name, Some(("SKIP", reason))),
+            Verdict::FailedAsExpected { reason } => {
+                self.point(false, name, Some(("TODO", reason)))?;
+            }
+            _ => self.point(true, name, None)?,
+        }
         let mut fields = Vec::new();
         let mut output = String::new();
-        if result.verdict != Verdict::Passed {
-            fields.push(("message", result.verdict.to_string()));
+        if result.verdict != Verdict::Passed || !result.is_ok() {
+            fields.push(("message", results.why_failed(result)));
             fields.push(("verdict", result.verdict.word().to_owned()));
-            output = tail(result, OUTPUT_LINES, OUTPUT_BYTES);
+            output = tail(results.summary.evidence(result), OUTPUT_LINES, OUTPUT_BYTES);
         }
         if let Some(file) = results.file(&result.replay) {
             fields.push(("file", file.to_owned()));
@@ -121,21 +144,51 @@ impl Points<'_> {
         let failed = results.summary.failed_attempts(&result.replay);
         let failed: Vec<String> = failed.map(|earlier| earlier.verdict.to_string()).collect();
         if !failed.is_empty() {
-            let word = match result.verdict {
-                Verdict::Passed => "flaky",
-                _ => "earlier_attempts",
+            let word = match result.verdict.is_ok() {
+                true => "flaky",
+                false => "earlier_attempts",
             };
             fields.push((word, failed.join("; ")));
         }
         self.diagnostics(&fields, &output)
     }
 
-    fn point(&mut self, ok: bool, name: &str, skipped: Option<&str>) -> io::Result<()> {
+    /// The points of a replay that prints TAP itself, where all of them are known. What they have
+    /// in subtests of their own they sum up.
+    fn subtest(&mut self, name: &str, tap: &Tap) -> io::Result<()> {
+        let points = tap.points.iter().filter(|point| point.within.is_empty());
+        let points: Vec<&Point> = points.collect();
+        if points.len() as u64 != tap.seen || points.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out, "# Subtest: {}", description(name))?;
+        let mut inner = Points {
+            out: &mut *self.out,
+            number: 0,
+            indent: "    ",
+        };
+        for point in &points {
+            let reason = &*point.reason;
+            let (ok, directive) = match point.outcome {
+                Outcome::Ok => (true, None),
+                Outcome::NotOk => (false, None),
+                Outcome::Skipped => (true, Some(("SKIP", reason))),
+                Outcome::Todo => (false, Some(("TODO", reason))),
+                Outcome::TodoPassed => (true, Some(("TODO", reason))),
+            };
+            inner.point(ok, &point.description, directive)?;
+        }
+        let planned = tap.planned.unwrap_or(tap.seen);
+        writeln!(self.out, "    1..{planned}")
+    }
+
+    fn point(&mut self, ok: bool, name: &str, directive: Option<(&str, &str)>) -> io::Result<()> {
         self.number += 1;
         let ok = if ok { "ok" } else { "not ok" };
-        write!(self.out, "{ok} {} - {}", self.number, description(name))?;
-        if let Some(reason) = skipped {
-            write!(self.out, " # SKIP {}", sanitize_plain(reason))?;
+        let (indent, number) = (self.indent, self.number);
+        write!(self.out, "{indent}{ok} {number} - {}", description(name))?;
+        if let Some((word, reason)) = directive {
+            write!(self.out, " # {word} {}", sanitize_plain(reason))?;
         }
         writeln!(self.out)
     }
@@ -182,6 +235,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::super::fixtures;
     use super::*;
+    use crate::domain::run::Flaky;
 
     fn written(story: &fixtures::Story) -> String {
         let mut out = Vec::new();
@@ -197,6 +251,24 @@ mod tests {
     #[test]
     fn a_harness_that_is_not_up_bails_out() {
         insta::assert_snapshot!(written(&fixtures::harness_down()));
+    }
+
+    #[test]
+    fn no_directive_hides_what_a_run_fails_by() {
+        let known = || Verdict::FailedAsExpected {
+            reason: "#1".to_owned(),
+        };
+        let skipped = Verdict::Skipped {
+            reason: "#2".to_owned(),
+        };
+        for verdict in [Verdict::Passed, known(), skipped] {
+            let tap = written(&fixtures::ok_at_last(verdict, Flaky::Fails));
+            assert!(tap.contains("\nnot ok 1 - wobbles\n"), "{tap}");
+            assert!(tap.contains("  flaky: \"failed: exit 1\"\n"), "{tap}");
+            assert!(tap.contains("FAIL: at first"), "{tap}");
+        }
+        let tap = written(&fixtures::ok_at_last(known(), Flaky::Tolerated));
+        assert!(tap.contains("\nnot ok 1 - wobbles # TODO #1\n"), "{tap}");
     }
 
     #[test]

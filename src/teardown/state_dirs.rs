@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::build::goes;
-use crate::config::walk;
+use crate::config::{Found, walk};
 use crate::domain::container::{Container, MountKind};
 use crate::domain::id::ContainerId;
 use crate::domain::label::Labels;
@@ -144,7 +144,8 @@ impl Patterns {
             .iter()
             .filter_map(|glob| walk(Path::new("/"), glob.as_str()).ok())
             .flatten()
-            .filter_map(|(path, error)| error.is_none().then_some(path))
+            .filter(|(_, found)| !matches!(found, Found::Unreadable(_)))
+            .map(|(path, _)| path)
             .collect()
     }
 }

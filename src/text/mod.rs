@@ -1,6 +1,8 @@
 //! Bytes to safe, measured text; and matching. Knows nothing else of the crate.
 
 pub mod ansi;
+pub mod bar;
+pub mod commands;
 pub mod level;
 pub mod lines;
 pub mod matcher;

@@ -144,6 +144,7 @@ fn is_invisible(c: char) -> bool {
         | '\u{3164}' | '\u{ffa0}'      // hangul fillers
         | '\u{feff}'                   // byte order mark
         | '\u{fff0}'..='\u{fffb}'      // interlinear annotation, and what is to show nothing
+        | '\u{fffe}' | '\u{ffff}'      // no characters: XML has no way to write them
         | '\u{13430}'..='\u{13440}'    // hieroglyph joiners
         | '\u{1bca0}'..='\u{1bca3}'    // shorthand format controls
         | '\u{1d173}'..='\u{1d17a}'    // musical format controls

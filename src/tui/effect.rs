@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::domain::id::ContainerId;
+use super::state::recorded::Piece as OutputPiece;
+use crate::domain::id::{ContainerId, RunId};
 use crate::domain::line::SourceId;
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
@@ -11,6 +12,7 @@ use crate::domain::scope::StackName;
 use crate::logs::Piece;
 use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
+use crate::replay::Policy;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -33,6 +35,8 @@ pub enum Effect {
     },
     /// Look for replays again.
     Discover,
+    /// Read what the kept runs say of the replays.
+    ReadHistory,
     /// Put text on the clipboard.
     Copy(String),
     /// Put text into the file that stands in for the clipboard.
@@ -51,6 +55,19 @@ pub enum Effect {
     Page(PageRequest),
     /// Stop reading it.
     StopPage(u64),
+    /// Read the timeline of a replay's last attempt that did not pass, or of its last one.
+    ReadIncident {
+        ticket: u64,
+        /// The newest kept run that had it where nothing is said.
+        run: Option<RunId>,
+        replay: ReplayName,
+    },
+    /// Nobody waits for it any more.
+    StopIncident,
+    /// Write a run to one file in the working directory.
+    Bundle(RunId),
+    /// Read an output of the recording.
+    ReadOutput(SourceId, Vec<OutputPiece>),
     Quit,
 }
 
@@ -74,7 +91,7 @@ pub enum Job {
     /// Up, ready, seed.
     Up,
     Seed,
-    Run(Vec<ReplayName>),
+    Run(Vec<ReplayName>, Policy),
 }
 
 /// A piece of a container's log that is to be put into a gap.

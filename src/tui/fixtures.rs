@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::{Rect, Size};
@@ -12,15 +12,21 @@ use ratatui::layout::{Rect, Size};
 use super::effect::Effect;
 use super::layout::layout;
 use super::msg::Msg;
+use super::state::incident::{Loaded, Stage};
 use super::state::{Setup, State};
 use super::update::update;
 use super::view::view;
 use crate::domain::container::{Container, Detail, Health, Mount, MountKind, Port, State as Run};
+use crate::domain::fingerprint::{Change, ClockDifference, Subject, Value};
 use crate::domain::id::{ContainerId, RunId};
+use crate::domain::incident::{
+    Attempt, Clarity, Entry, Head, Mark as Marks, Since, Source, SourceKind, What, Window,
+};
 use crate::domain::label::{COMPOSE_PROJECT, COMPOSE_SERVICE, Condition};
 use crate::domain::line::{Channel, LineBatch, Mark, SourceId};
 use crate::domain::link::{EngineInfo, Link};
 use crate::domain::origins::{Origins, Renamed};
+use crate::domain::output::OutputLines;
 use crate::domain::plan::{Item, ItemKind, SpareReason, Spared, TeardownPlan};
 use crate::domain::replay::{Header, Replay, ReplayName};
 use crate::domain::run::{Ending, Flaky, Output, ReplayResult, RunEvent, RunEventKind, Verdict};
@@ -28,6 +34,7 @@ use crate::domain::scope::{Protection, Scope, Stack};
 use crate::domain::selector::Selector;
 use crate::domain::stats::Sample;
 use crate::logs::FollowEvent;
+use crate::record::{Course, Courses, Outcome};
 
 pub(super) const NOW: &str = "2026-11-21T12:03:44Z";
 
@@ -174,6 +181,7 @@ pub(super) fn containers() -> Vec<Container> {
 pub(super) fn replay(name: &str, closes: &str, description: &str) -> Arc<Replay> {
     Arc::new(Replay {
         name: ReplayName::new(name),
+        suite: crate::domain::suite::SuiteName::default(),
         path: format!("/h/replays/{name}.sh").into(),
         file: format!("replays/{name}.sh"),
         header: Header {
@@ -207,6 +215,40 @@ pub(super) fn replays() -> Vec<Arc<Replay>> {
     ]
 }
 
+/// What ten earlier runs say: the first replay fails now and then, the second is flaky, and the last
+/// one has never been run.
+pub(super) fn courses() -> Arc<Courses> {
+    let seconds = Duration::from_millis;
+    let course = |ends: &str| Course {
+        runs: ends
+            .chars()
+            .map(|end| {
+                let verdict = match end {
+                    '.' | '~' => Verdict::Passed,
+                    'x' => Verdict::Failed(Ending::Code(1)),
+                    _ => return None,
+                };
+                Some(Outcome {
+                    ok: verdict.is_ok(),
+                    verdict,
+                    took: seconds(1_200),
+                    flaky: end == '~',
+                })
+            })
+            .collect(),
+    };
+    Arc::new(Courses::from([
+        (ReplayName::new("peer-discovery-404"), course("..x...x..x")),
+        (
+            ReplayName::new("buildinfo-stale-image"),
+            course("....~....."),
+        ),
+        (ReplayName::new("cp-proxy-501"), course("..........")),
+        (ReplayName::new("seed-twice"), course(".......-")),
+        (ReplayName::new("needs-jq"), course("xx")),
+    ]))
+}
+
 pub(super) fn event(kind: RunEventKind) -> Msg {
     event_at(2, kind)
 }
@@ -227,6 +269,7 @@ pub(super) fn finished(name: &str, verdict: Verdict) -> RunEventKind {
         took: Duration::from_millis(1200),
         attempt: 1,
         output: Output::default(),
+        tap: None,
         slow: false,
         leaky: false,
         retried: false,
@@ -326,7 +369,7 @@ pub(super) fn busy(width: u16, height: u16) -> State {
             &mut state,
             event(RunEventKind::ReplayOutput {
                 replay: name.clone(),
-                line: text.as_bytes().into(),
+                lines: OutputLines::new(text.as_bytes()),
             }),
         );
     }
@@ -431,6 +474,172 @@ pub(super) fn press(state: &mut State, text: &str) {
     for key in keys(text) {
         send(state, key);
     }
+}
+
+/// A run of `peer-discovery-404` that failed, and its incident opened, which is yet to be read.
+pub(super) fn reading(width: u16, height: u16) -> State {
+    let mut state = connected(width, height);
+    press(&mut state, "3a");
+    let started = RunEventKind::Started {
+        run: RunId::recorded("20261121-120334.000-1"),
+        replays: replays()[..2].to_vec(),
+        stacks: vec!["tenant".into()],
+    };
+    send(&mut state, event(started));
+    let failed = Verdict::Failed(Ending::Code(1));
+    send(&mut state, event(finished("peer-discovery-404", failed)));
+    send(
+        &mut state,
+        event(finished("buildinfo-stale-image", Verdict::Passed)),
+    );
+    send(&mut state, Msg::RunEnded { problem: None });
+    press(&mut state, "g<enter>");
+    state.notice = None;
+    assert!(matches!(state.incident.stage, Stage::Reading));
+    state
+}
+
+pub(super) fn incident(width: u16, height: u16) -> State {
+    let mut state = reading(width, height);
+    let ticket = state.incident.ticket;
+    send(&mut state, Msg::Incident(ticket, Ok(Box::new(timeline()))));
+    state
+}
+
+/// From half a second before the start of an attempt to a second behind its end.
+pub(super) fn timeline() -> Loaded {
+    let started = ago(10);
+    let at = |milliseconds: i64| started + SignedDuration::from_millis(milliseconds);
+    let line = |text: &str| What::Line {
+        channel: Channel::Out,
+        bytes: text.as_bytes().into(),
+    };
+    let event = |text: &str| What::Event(text.to_owned());
+    let mut entries: Vec<(i64, usize, What, Option<Marks>)> = vec![
+        (
+            -500,
+            1,
+            event("◆ redis died, exit 137 (killed)"),
+            Some(Marks::Death),
+        ),
+        (-480, 1, event("◆ redis started"), None),
+        (0, 0, event("▶ attempt 1 begins"), None),
+        (
+            12,
+            2,
+            line("[replay] the registry's own 404 has a body"),
+            None,
+        ),
+        (40, 3, line("INFO  GET /registry/0000/peers"), None),
+        (41, 3, line("WARN  redis: connection reset"), None),
+        (
+            44,
+            3,
+            line("ERROR redis: dial tcp 172.18.0.3:6379: connection refused"),
+            Some(Marks::Error),
+        ),
+        (
+            45,
+            4,
+            line("LOG:  connection received: host=172.18.0.5"),
+            None,
+        ),
+        (60, 2, line("PASS: an unregistered workspace: status"), None),
+        (
+            812,
+            2,
+            line("\x1b[31mFAIL: 404: the tool says why\x1b[0m"),
+            Some(Marks::Assertion(Clarity::Assertion)),
+        ),
+        (813, 2, line("      expected: …is not registered…"), None),
+        (
+            814,
+            2,
+            line("      got:      No peers found. You may be isolated, 日本 \x1b[2J"),
+            None,
+        ),
+    ];
+    for n in 0..20 {
+        let text = format!("INFO  retrying in {n} s");
+        entries.push((820 + n, 3, line(&text), None));
+    }
+    entries.push((900, 4, What::Left(12_345), None));
+    entries.push((1_200, 0, event("✘ failed: exit 1, after 1.2 s"), None));
+    let kinds = [
+        (SourceKind::Runner, "runner"),
+        (SourceKind::Engine, "engine"),
+        (SourceKind::Output, "output"),
+        (SourceKind::Container, "tenant"),
+        (SourceKind::Container, "postgres"),
+    ];
+    let sources = kinds
+        .iter()
+        .enumerate()
+        .map(|(number, (kind, name))| Source {
+            kind: *kind,
+            name: (*name).to_owned(),
+            entries: entries.iter().filter(|(_, of, ..)| *of == number).count() as u64
+                + if number == 4 { 12_344 } else { 0 },
+        });
+    let text = |text: &str| Value::Text(text.to_owned());
+    let change = |subject, what: &str, before, after| Change {
+        subject,
+        what: what.to_owned(),
+        before,
+        after,
+    };
+    let tenant = || Subject::Container("tenant/tenant".to_owned());
+    let file = Subject::File("tackroom.toml".to_owned());
+    let script = Subject::Replay("peer-discovery-404".to_owned());
+    let images = (
+        text("sha256:12ab34cd56ef0000"),
+        text("sha256:98fe76dc54ba0000"),
+    );
+    let changes = vec![
+        change(tenant(), "image id", images.0, images.1),
+        change(
+            tenant(),
+            "env CP_UPSTREAM_URL",
+            Value::Hashed,
+            Value::Hashed,
+        ),
+        change(tenant(), "env FOO", Value::Absent, Value::Hashed),
+        change(file, "", Value::Hashed, Value::Hashed),
+        change(script, "", Value::Hashed, Value::Hashed),
+        change(Subject::Head, "commit", text("a1b2c3d"), text("d4e5f6a")),
+    ];
+    let head = Head {
+        run: RunId::recorded("20261121-120334.000-1"),
+        attempt: Attempt {
+            replay: ReplayName::new("peer-discovery-404"),
+            number: 1,
+            verdict: Verdict::Failed(Ending::Code(1)),
+            started,
+            ended: at(1_200),
+        },
+        window: Window::around(started, at(1_200), Duration::from_millis(1)),
+        clock: Some(ClockDifference {
+            engine_ahead: SignedDuration::from_micros(12_400),
+            within: Duration::from_micros(800),
+        }),
+        sources: sources.collect(),
+        since: Since::Passed {
+            run: RunId::recorded("20261120-170000.000-9"),
+            at: ago(68_000),
+            changes,
+        },
+        marks: Vec::new(),
+        missing: Vec::new(),
+    };
+    let entries = entries
+        .into_iter()
+        .map(|(offset, source, what, mark)| Entry {
+            at: at(offset),
+            source,
+            what,
+            mark,
+        });
+    Loaded::new(head, entries, &|| true).unwrap()
 }
 
 pub(super) fn plan() -> TeardownPlan {

@@ -30,6 +30,8 @@ pub struct PaneArea {
     pub pane: Pane,
     /// With its border.
     pub area: Rect,
+    /// What is said of the rows, above them.
+    pub notes: Rect,
     /// Where rows are drawn.
     pub inner: Rect,
     /// Only a title line instead of a border all around.
@@ -97,10 +99,8 @@ pub fn layout(area: Rect, state: &State) -> Layout {
 
 fn panes(body: Rect, state: &State) -> Vec<PaneArea> {
     let compact = body.width < 60 || body.height < 12;
-    let place = |pane, area: Rect| PaneArea {
-        pane,
-        area,
-        inner: if compact {
+    let place = |pane, area: Rect| {
+        let inside = if compact {
             Rect {
                 y: area.y + 1,
                 height: area.height.saturating_sub(1),
@@ -108,8 +108,18 @@ fn panes(body: Rect, state: &State) -> Vec<PaneArea> {
             }
         } else {
             inset(area, 1, 1)
-        },
-        compact,
+        };
+        let (notes, inner) = match pane {
+            Pane::Incident => notes(inside, state),
+            _ => (Rect::ZERO, inside),
+        };
+        PaneArea {
+            pane,
+            area,
+            notes,
+            inner,
+            compact,
+        }
     };
     let focus = state.focus;
     let wide = body.width >= 100;
@@ -117,7 +127,7 @@ fn panes(body: Rect, state: &State) -> Vec<PaneArea> {
         return vec![place(focus, body)];
     }
     match state.screen {
-        Screen::Logs | Screen::Diagnostics => vec![place(focus, body)],
+        Screen::Logs | Screen::Diagnostics | Screen::Incident => vec![place(focus, body)],
         Screen::Replays if wide => {
             let (left, right) = columns(body);
             vec![place(Pane::Replays, left), place(Pane::Output, right)]
@@ -151,6 +161,20 @@ fn panes(body: Rect, state: &State) -> Vec<PaneArea> {
     }
 }
 
+/// What is said of an incident, and its timeline below.
+fn notes(inside: Rect, state: &State) -> (Rect, Rect) {
+    let zone = &state.setup.zone;
+    let (above, below) = rows(inside, state.incident.note_rows(zone, inside.height));
+    // A line divides them where there is room for one.
+    let line = u16::from(above.height > 0 && inside.height >= 12);
+    let below = Rect {
+        y: below.y + line,
+        height: below.height - line,
+        ..below
+    };
+    (above, below)
+}
+
 fn is_booting(state: &State) -> bool {
     let step = state
         .active
@@ -182,7 +206,8 @@ fn lists(left: Rect, state: &State) -> (Rect, Rect) {
 fn list_rows(pane: Pane, state: &State) -> u16 {
     let rows = match pane {
         Pane::Containers => state.tree.rows().len() + 1,
-        _ => state.replays.list().len(),
+        // Also while a filter narrows them down: nothing is to jump.
+        _ => state.replays.found().len(),
     };
     u16::try_from(rows).unwrap_or(u16::MAX - 2).max(3)
 }
@@ -226,6 +251,10 @@ fn inset(area: Rect, x: u16, y: u16) -> Rect {
     }
 }
 
+fn rows_of_list(len: usize) -> u16 {
+    u16::try_from(len + 2).unwrap_or(u16::MAX)
+}
+
 /// Enough for a plan, with more rows around it; long texts take more and are scrolled.
 fn rows_of_plan(plan: &TeardownPlan, more: usize) -> u16 {
     let rows = plan.remove.len() + plan.spare.len() + more + 13;
@@ -237,9 +266,17 @@ fn dialog_area(body: Rect, dialog: &Dialog, state: &State) -> Rect {
         Dialog::Help { .. } => (84, body.height),
         Dialog::Details { .. } => (100, body.height * 4 / 5),
         Dialog::Record { .. } => (140, body.height * 4 / 5),
+        Dialog::Sources { .. } => (64, rows_of_list(state.incident.shown.len())),
+        Dialog::Changes { .. } => (110, body.height * 4 / 5),
+        Dialog::RunInfo { .. } => (100, body.height * 4 / 5),
         Dialog::Palette { .. } => (72, 16),
         Dialog::Save { .. } => (76, 7),
-        Dialog::Search { .. } | Dialog::Filter { .. } | Dialog::Time { .. } => {
+        Dialog::Replay { .. } => (100, body.height * 4 / 5),
+        Dialog::Run(_) => (76, 13),
+        Dialog::Search { .. }
+        | Dialog::Filter { .. }
+        | Dialog::Select { .. }
+        | Dialog::Time { .. } => {
             return Rect {
                 y: body.bottom() - 1,
                 height: 1,

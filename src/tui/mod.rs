@@ -13,6 +13,7 @@ mod input;
 pub mod keymap;
 pub mod layout;
 pub mod msg;
+mod outputs;
 mod perform;
 mod runtime;
 pub mod state;
@@ -37,9 +38,11 @@ use self::runtime::Ask;
 use self::state::{Setup, State};
 use self::terminal::Tty;
 use self::theme::Theme;
+use self::update::show_recording;
 use crate::bootstrap::Context;
 use crate::domain::exit::Exit;
 use crate::domain::run::Signal;
+use crate::replay::Policy;
 
 /// The dashboard cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -62,14 +65,18 @@ pub async fn run(context: Arc<Context>, color: bool) -> Result<Exit, Error> {
     let mut tty = Tty::open()?;
     // First: the engine answers while we look up the time zone.
     let (mut performer, mut messages) = Performer::start(context.clone());
-    let mut state = State::new(setup(&context, color), tty.size(), Timestamp::now());
+    let clock = clock(&context);
+    let mut state = State::new(setup(&context, color), tty.size(), clock());
+    if let Some(opened) = &context.recording {
+        show_recording(&mut state, opened.clone());
+    }
     let ended = runtime::run(
         &mut state,
         &mut tty,
         &mut performer,
         &mut messages,
         &mut asks,
-        Timestamp::now,
+        clock,
     )
     .await;
     tty.close();
@@ -84,6 +91,21 @@ pub async fn run(context: Arc<Context>, color: bool) -> Result<Exit, Error> {
     Ok(state.exit())
 }
 
+/// In a recording the time goes on from the end of the run: `10m` ago is counted from there.
+fn clock(context: &Context) -> impl Fn() -> Timestamp + use<> {
+    let opened = Timestamp::now();
+    let start = context.now();
+    let is_recording = context.recording.is_some();
+    move || {
+        let now = Timestamp::now();
+        if !is_recording {
+            return now;
+        }
+        let passed = now.duration_since(opened);
+        start.checked_add(passed).unwrap_or(start)
+    }
+}
+
 /// What the kernel answers on a terminal that was closed.
 fn is_hang_up(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
@@ -94,14 +116,18 @@ fn setup(context: &Context, color: bool) -> Setup {
     Setup {
         name: config.name.clone(),
         scope: config.scope.clone(),
-        harness: config
-            .harness
-            .as_ref()
-            .map(|harness| harness.stacks.clone())
-            .unwrap_or_default(),
+        harness: match &context.recording {
+            Some(opened) => opened.recording.harness.clone(),
+            None => config
+                .harness
+                .as_ref()
+                .map(|harness| harness.stacks.clone())
+                .unwrap_or_default(),
+        },
         has_hooks: config.harness.is_some(),
         zone: TimeZone::system(),
         theme: Theme::new(color),
+        policy: Policy::of(&config.replays),
         no_clipboard: terminal::has_no_clipboard(|name| std::env::var(name).ok()),
         log_budget: usize::try_from(config.log_budget).unwrap_or(usize::MAX),
     }
@@ -114,6 +140,7 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
         (SignalKind::interrupt(), Some(Signal::Interrupt)),
         (SignalKind::terminate(), Some(Signal::Terminate)),
         (SignalKind::hangup(), Some(Signal::Hangup)),
+        (SignalKind::quit(), Some(Signal::Quit)),
         (SignalKind::from_raw(signal_hook::consts::SIGTSTP), None),
     ] {
         let context = context.clone();
@@ -121,7 +148,8 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
             signal.recv().await.map(|()| ((), signal))
         });
         let received = received.filter(move |()| {
-            let pagers = ask == Some(Signal::Interrupt) && terminal::is_lent();
+            let is_key = matches!(ask, Some(Signal::Interrupt | Signal::Quit));
+            let pagers = is_key && terminal::is_lent();
             std::future::ready(!pagers)
         });
         streams.push(

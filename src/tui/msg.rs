@@ -8,9 +8,11 @@ use ratatui::layout::{Position, Size};
 
 use super::effect::Target;
 use super::keymap::Key;
+use super::state::incident::Loaded;
 use crate::domain::container::Container;
 use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
+use crate::domain::line::SourceId;
 use crate::domain::link::Link;
 use crate::domain::plan::TeardownPlan;
 use crate::domain::replay::Replay;
@@ -19,6 +21,7 @@ use crate::domain::scope::StackName;
 use crate::domain::stats::Sample;
 use crate::logs::index::Found;
 use crate::logs::{FollowEvent, PageEvent};
+use crate::record::Courses;
 
 #[derive(Clone, Debug)]
 pub enum Msg {
@@ -43,6 +46,8 @@ pub enum Msg {
     Paged(u64, Result<PageEvent, String>),
     /// What was discovered, or why nothing could be.
     Replays(Result<Vec<Arc<Replay>>, String>),
+    /// The answer to [`super::effect::Effect::ReadHistory`].
+    History(Arc<Courses>),
     /// The answer to [`super::effect::Effect::PlanTeardown`]: the plan, or the refusal.
     Plan {
         stack: StackName,
@@ -58,11 +63,18 @@ pub enum Msg {
     Taken(Target, Taken),
     /// The pager has ended and the terminal is ours again; what it could not do.
     PagerEnded(Result<(), String>),
+    /// The answer to [`super::effect::Effect::ReadIncident`] of that ticket.
+    Incident(u64, Result<Box<Loaded>, String>),
+    /// A part of the answer to [`super::effect::Effect::ReadOutput`].
+    Output(SourceId, OutputLines),
     /// Something to show for a moment.
     Notice(String),
     /// The system wants an end: nobody can be asked.
     End,
 }
+
+/// Lines with the time at which each came.
+pub type OutputLines = Vec<(Timestamp, Vec<u8>)>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -14,9 +16,12 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use super::effect::{Effect, Job, PageRequest, Target};
 use super::files;
 use super::msg::Msg;
+use super::outputs;
 use super::runtime::{Ask, Back};
+use super::state::incident::Loaded;
+use super::state::recorded::Piece;
 use crate::bootstrap::Context;
-use crate::domain::id::ContainerId;
+use crate::domain::id::{ContainerId, RunId};
 use crate::domain::line::SourceId;
 use crate::domain::link::Link;
 use crate::domain::plan::Fingerprint;
@@ -29,7 +34,11 @@ use crate::logs::extract::Extract;
 use crate::logs::index::ScanJob;
 use crate::logs::{FollowInput, FollowOptions, PageEvent, follow, page};
 use crate::process::Controller;
-use crate::replay::{Policy, discover};
+use crate::record::archive::pack;
+use crate::record::{
+    self, End, Incident, IncidentError, IncidentOptions, Recording, Store, last_run_of,
+};
+use crate::replay::discover;
 use crate::watch::{WatchEvent, WatchOptions, sample, watch as watch_containers};
 
 /// Messages that may wait. When it is full whoever sends waits, and behind it the engine.
@@ -50,6 +59,10 @@ pub(super) struct Performer {
     job: Option<Running>,
     /// The pieces of logs that are being read, by their tickets.
     pages: BTreeMap<u64, AbortHandle>,
+    /// The ticket of the incident that is waited for.
+    incident: Arc<AtomicU64>,
+    /// Set at the end: what is being packed is not waited for.
+    given_up: Arc<AtomicBool>,
     /// They end with us.
     tasks: JoinSet<()>,
 }
@@ -85,9 +98,14 @@ impl Performer {
             replays,
             job: None,
             pages: BTreeMap::new(),
+            incident: Arc::default(),
+            given_up: Arc::default(),
             tasks,
         };
-        performer.discover();
+        if performer.context.recording.is_none() {
+            performer.discover();
+            performer.read_history();
+        }
         (performer, received)
     }
 
@@ -109,6 +127,7 @@ impl Performer {
                 }
             }
         }
+        self.given_up.store(true, Ordering::Relaxed);
         self.tasks.shutdown().await;
     }
 
@@ -137,6 +156,16 @@ impl Performer {
         });
     }
 
+    fn read_history(&mut self) {
+        let (config, messages) = (self.context.config.clone(), self.messages.clone());
+        self.tasks.spawn_blocking(move || {
+            if let Ok(store) = Store::of(&config.root, &config.name) {
+                let courses = Arc::new(store.courses());
+                let _ = messages.blocking_send(Msg::History(courses));
+            }
+        });
+    }
+
     /// On a thread of its own: it may take as long as it takes.
     fn scan(&mut self, job: ScanJob) {
         let messages = self.messages.clone();
@@ -145,6 +174,50 @@ impl Performer {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             });
+        });
+    }
+
+    /// On a thread of its own, which gives up as soon as nobody waits for it any more.
+    fn read_incident(&mut self, ticket: u64, run: Option<RunId>, replay: ReplayName) {
+        let (context, messages) = (self.context.clone(), self.messages.clone());
+        self.incident.store(ticket, Ordering::Relaxed);
+        let wanted = self.incident.clone();
+        self.tasks.spawn_blocking(move || {
+            let is_wanted = || wanted.load(Ordering::Relaxed) == ticket && !messages.is_closed();
+            let loaded = match load_incident(&context, run.as_ref(), &replay, &is_wanted) {
+                Ok(loaded) => Ok(Box::new(loaded)),
+                Err(IncidentError::GivenUp) => return,
+                Err(error) => Err(error.to_string()),
+            };
+            let _ = messages.blocking_send(Msg::Incident(ticket, loaded));
+        });
+    }
+
+    fn read_output(&mut self, source: SourceId, pieces: Vec<Piece>) {
+        let Some(opened) = self.context.recording.clone() else {
+            return;
+        };
+        let messages = self.messages.clone();
+        self.tasks.spawn_blocking(move || {
+            outputs::read(&opened.recording.directory, &pieces, |lines| match messages
+                .blocking_send(Msg::Output(source.clone(), lines))
+            {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+        });
+    }
+
+    /// Into the working directory; what is there already is not written over.
+    fn bundle(&mut self, run: RunId) {
+        let (context, messages) = (self.context.clone(), self.messages.clone());
+        let given_up = self.given_up.clone();
+        self.tasks.spawn_blocking(move || {
+            let text = match write_bundle(&context, &run, &given_up) {
+                Ok(file) => format!("the run is saved as {}", file.display()),
+                Err(problem) => problem,
+            };
+            let _ = messages.blocking_send(Msg::Notice(text));
         });
     }
 
@@ -204,12 +277,12 @@ impl Performer {
                 seed: true,
                 ..Request::nothing()
             },
-            Job::Run(names) => Request {
+            Job::Run(names, policy) => Request {
                 up: true,
                 up_if_needed: true,
                 seed: true,
                 replays: self.chosen(names),
-                policy: Policy::of(&self.context.config.replays),
+                policy: policy.clone(),
                 ..Request::nothing()
             },
         };
@@ -294,6 +367,67 @@ async fn confirmed(
     Ok(Teardown::Confirmed(confirmed, Consent::Plan))
 }
 
+/// Of the recording that is looked at, or else of a kept run.
+fn load_incident(
+    context: &Context,
+    run: Option<&RunId>,
+    replay: &ReplayName,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Loaded, IncidentError> {
+    let (recording, runs) = recording_of(context, run, replay)?;
+    let options = IncidentOptions::default();
+    let incident = Incident::read(&recording, replay, &runs, &options, is_wanted)?;
+    Loaded::new(incident.head().clone(), incident.entries(), is_wanted)
+        .ok_or(IncidentError::GivenUp)
+}
+
+fn recording_of(
+    context: &Context,
+    run: Option<&RunId>,
+    replay: &ReplayName,
+) -> Result<(Recording, Vec<PathBuf>), IncidentError> {
+    if let Some(opened) = &context.recording {
+        let runs = Store::beside(&opened.recording.directory);
+        return Ok((opened.recording.clone(), runs));
+    }
+    let store = Store::of(&context.config.root, &context.config.name);
+    let runs = store.and_then(|store| store.runs());
+    let runs = runs.map_err(IncidentError::Runs)?;
+    Ok((record::read(kept(&runs, run, replay)?)?, runs))
+}
+
+fn write_bundle(context: &Context, run: &RunId, given_up: &AtomicBool) -> Result<PathBuf, String> {
+    // The run is known: no replay is sought.
+    let recording = recording_of(context, Some(run), &ReplayName::new(""));
+    let (recording, _) = recording.map_err(|error| error.to_string())?;
+    save(&recording, given_up)
+}
+
+/// Not while its files are still written, since they would not belong together.
+fn save(recording: &Recording, given_up: &AtomicBool) -> Result<PathBuf, String> {
+    if let End::UnderWay(_) = recording.end {
+        return Err("the run is still under way and can be saved when it has ended".to_owned());
+    }
+    let name = recording.bundle_name();
+    let file = PathBuf::from(format!("{name}.tar.zst"));
+    let packed = pack(&recording.directory, &name, &file, false, given_up);
+    packed.map_err(|error| error.to_string())?;
+    Ok(file)
+}
+
+fn kept<'a>(
+    runs: &'a [PathBuf],
+    run: Option<&RunId>,
+    replay: &ReplayName,
+) -> Result<&'a PathBuf, IncidentError> {
+    let Some(run) = run else {
+        return last_run_of(runs, replay);
+    };
+    let is_it = |kept: &&PathBuf| kept.file_name().is_some_and(|name| name == run.as_str());
+    let found = runs.iter().find(is_it);
+    found.ok_or_else(|| IncidentError::NotKept(run.clone()))
+}
+
 impl Back for Performer {
     fn perform(&mut self, effect: Effect) {
         // What has ended needs no place.
@@ -319,6 +453,7 @@ impl Back for Performer {
             Effect::PlanTeardown(stack) => self.plan(stack),
             Effect::Teardown { stack, fingerprint } => self.tear_down(stack, fingerprint),
             Effect::Discover => self.discover(),
+            Effect::ReadHistory => self.read_history(),
             Effect::Scan(job) => self.scan(job),
             Effect::Page(request) => self.page(request),
             Effect::StopPage(ticket) => {
@@ -327,7 +462,15 @@ impl Back for Performer {
                 }
             }
             Effect::Take(extract, target) => self.take(*extract, target),
+            Effect::ReadOutput(source, pieces) => self.read_output(source, pieces),
             Effect::Keep(text) => self.keep(text),
+            Effect::ReadIncident {
+                ticket,
+                run,
+                replay,
+            } => self.read_incident(ticket, run, replay),
+            Effect::StopIncident => self.incident.store(0, Ordering::Relaxed),
+            Effect::Bundle(run) => self.bundle(run),
             Effect::Copy(_)
             | Effect::OpenPager(_)
             | Effect::SetMouse(_)
@@ -433,5 +576,30 @@ async fn sample_wanted(
     let mut rounds = pin!(sample(engine, wanted));
     while let Some(samples) = rounds.next().await {
         send(&messages, Msg::Stats(samples)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::run::Summary;
+
+    #[test]
+    fn a_run_that_is_under_way_is_not_saved() {
+        let place = tempfile::tempdir().unwrap();
+        let recording = Recording {
+            directory: place.path().to_owned(),
+            name: "name".to_owned(),
+            root: PathBuf::new(),
+            scope: Default::default(),
+            harness: Vec::new(),
+            replays: Vec::new(),
+            stacks: Vec::new(),
+            summary: Summary::default(),
+            end: End::UnderWay(Vec::new()),
+            unreadable: 0,
+        };
+        let refused = save(&recording, &AtomicBool::new(true)).unwrap_err();
+        assert!(refused.contains("still under way"), "{refused}");
     }
 }

@@ -258,16 +258,19 @@ impl<F: Front, B: Back> Desk<'_, F, B> {
     }
 
     fn hang_up(&mut self) {
+        self.let_go();
+        self.handle(Msg::End);
+    }
+
+    /// Who waits for a terminal that has gone may wait by asking for ever.
+    fn let_go(&mut self) {
         self.blind = true;
         self.front.let_go();
-        self.handle(Msg::End);
     }
 
     /// The terminal has broken, or gone.
     fn lose(&mut self, error: Option<io::Error>) {
-        self.blind = true;
-        // Who waits for a terminal that has gone may wait by asking for ever.
-        self.front.let_go();
+        self.let_go();
         if self.state.quitting.is_none() && !self.quit {
             self.broken = error;
             self.handle(Msg::End);

@@ -87,6 +87,11 @@ impl Corner {
         })
     }
 
+    /// The image of its containers.
+    pub(crate) fn image(&self) -> &str {
+        &self.image
+    }
+
     pub(crate) fn selector(&self) -> Selector {
         Selector::new(Condition::equals(LABEL, &*self.own), [])
     }
@@ -172,6 +177,17 @@ impl Corner {
             .await
             .unwrap()
             .unwrap();
+    }
+
+    /// Waits until it has ended and has been removed, as the engine says.
+    pub(crate) async fn gone(&self, id: &ContainerId) {
+        use bollard::query_parameters::WaitContainerOptions;
+        let options = WaitContainerOptions {
+            condition: "removed".to_owned(),
+        };
+        let waited = self.docker.wait_container(id.as_str(), Some(options));
+        // Gone before, or ended with whatever code.
+        let _ = bounded(waited.collect::<Vec<_>>()).await;
     }
 
     fn image_name(&self) -> String {

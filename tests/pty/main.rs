@@ -8,6 +8,7 @@
     clippy::print_stdout
 )]
 
+mod progress;
 mod session;
 
 use std::io::{Read, Write};
@@ -110,20 +111,93 @@ fn keys_resizes_and_a_clean_end() {
     assert!(session.is_given_back());
 }
 
-#[test]
-fn replays_run_and_their_verdicts_are_the_exit_code() {
-    let project = project();
-    let mut session = dashboard(project.path(), 100, 30);
+/// The dashboard of [`project`] without an engine, after its replays have run.
+fn both_have_run(project: &Path, width: u16, height: u16) -> Session {
+    let mut session = dashboard(project, width, height);
     session.until_text("lost, retry in");
     session.press("3");
     session.until_text("This one is bad.");
     session.press("a");
     session.until_text("1 of 2 replays did not pass");
+    session
+}
+
+#[test]
+fn replays_run_and_their_verdicts_are_the_exit_code() {
+    let project = project();
+    let mut session = both_have_run(project.path(), 100, 30);
     session.until_text("exit 3");
     session.until_text("not at all");
     session.press("q");
     assert_eq!(session.end().exit_code(), 1);
     assert!(session.is_given_back());
+}
+
+#[test]
+fn earlier_runs_are_told_and_what_failed_in_them_runs_again() {
+    let project = project();
+    let mut session = both_have_run(project.path(), 100, 30);
+    session.until_text("failed 1/1");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 1);
+    let mut session = dashboard(project.path(), 130, 30);
+    session.press("3");
+    session.until_text("failed 1/1");
+    session.press("f");
+    session.until_text("1 of 1 replays did not pass");
+    session.until_text("failed 2/2");
+    session.press("/is:failed\r");
+    session.until_text("/is:failed 1 of 2");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 1);
+}
+
+#[test]
+fn a_recording_is_opened_from_an_archive_and_leaves_nothing_behind() {
+    let project = project();
+    for args in [&["run"][..], &["pack", "-o", "bundle.tar.zst"]] {
+        let done = Command::new(BINARY)
+            .args(args)
+            .current_dir(project.path())
+            .env("HOME", project.path())
+            .env("XDG_STATE_HOME", project.path().join("state"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(done.status.code().is_some(), "{done:?}");
+    }
+    let temporary = project.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let left = || std::fs::read_dir(&temporary).unwrap().count();
+    let open = || {
+        let mut command = command(project.path(), &[("TMPDIR", temporary.to_str().unwrap())]);
+        command.args(["open", "bundle.tar.zst"]);
+        Session::start(command, 100, 30)
+    };
+    let mut session = open();
+    session.until_text("recording 20");
+    session.until_text("of pty");
+    session.until_text("the run has recorded no container");
+    session.press("3");
+    session.until_text("not at all");
+    session.until_text("exit 3");
+    session.press("r");
+    session.until_text("this is a recording");
+    session.press("j");
+    session.until_text("all is well");
+    assert_eq!(left(), 1);
+    session.press("q");
+    // That the run had failed is no failure of looking at it.
+    assert_eq!(session.end().exit_code(), 0);
+    assert!(session.is_given_back());
+    assert_eq!(left(), 0);
+
+    let mut session = open();
+    session.until_text("recording 20");
+    kill_process(pid(&session), Signal::TERM).unwrap();
+    let status = session.end();
+    assert_eq!(status.signal(), Some("Terminated"), "{status:?}");
+    assert_eq!(left(), 0);
 }
 
 #[test]
@@ -244,8 +318,72 @@ fn with_output(directory: &Path, pager: &str) -> Session {
     session.press("r");
     session.until_text("all is well");
     session.until_text("✔ passed");
-    session.press("\r");
+    session.press("\t");
     session
+}
+
+fn only_archive(directory: &Path) -> std::path::PathBuf {
+    let files = std::fs::read_dir(directory).unwrap().flatten();
+    let mut files = files.map(|file| file.path()).filter(|file| {
+        let name = file.file_name().unwrap_or_default();
+        name.to_string_lossy().ends_with(".tar.zst")
+    });
+    let file = files.next().unwrap();
+    assert_eq!(files.next(), None);
+    file
+}
+
+#[test]
+fn enter_on_a_replay_that_has_run_shows_its_incident() {
+    let project = project();
+    let mut session = both_have_run(project.path(), 120, 30);
+    session.press("\r");
+    session.until_text("Incident: bad");
+    session.until_text("no run before this one is kept that had it");
+    session.until_text("▶ attempt 1 begins");
+    session.until_text("✘ failed: exit 3");
+    session.until_text("output not at all");
+    session.press("o");
+    session.until_text("[x] output");
+    session.press("o");
+    session.until("the runner alone", |screen| {
+        screen.contents().contains("[ ] output") && !screen.contents().contains("not at all")
+    });
+    session.press("\x1b");
+    session.until("no list", |screen| {
+        !screen.contents().contains("[ ] output")
+    });
+    session.until_text("1 source off");
+    session.press("\x1b");
+    session.until_text("Replays ─ 2 ─ 1 ✔ ─ 1 ✘");
+    // What is opened elsewhere has it as well.
+    session.press("\r");
+    session.until_text("▶ attempt 1 begins");
+    session.press("b");
+    session.until_text("the run is saved as");
+    let archive = only_archive(project.path());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = command(elsewhere.path(), &[]);
+    command.args(["open", archive.to_str().unwrap()]);
+    let mut opened = Session::start(command, 120, 30);
+    opened.until_text("recording");
+    opened.press("3");
+    opened.until_text("Replays ─ 2");
+    opened.press("\r");
+    opened.until_text("the runs before this one are not here to compare with");
+    opened.until_text("output not at all");
+    opened.press("q");
+    assert_eq!(opened.end().exit_code(), 0);
+    session.press("\x1b");
+    session.until_text("Replays ─ 2 ─ 1 ✔ ─ 1 ✘");
+    // It is read again, with the run before.
+    session.press("r");
+    session.until_text("1 of 1 replays did not pass");
+    session.press("\r");
+    session.until_text("it did not pass in the one run before that is kept");
+    session.press("q");
+    assert_eq!(session.end().exit_code(), 1);
+    assert!(session.is_given_back());
 }
 
 #[test]

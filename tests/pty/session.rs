@@ -22,6 +22,8 @@ pub(crate) struct Session {
     ended: Receiver<ExitStatus>,
     killer: Box<dyn ChildKiller + Send + Sync>,
     emulator: vt100::Parser,
+    /// Everything that was printed.
+    printed: Vec<u8>,
 }
 
 impl Session {
@@ -51,6 +53,7 @@ impl Session {
             ended,
             killer,
             emulator: vt100::Parser::new(rows, columns, 0),
+            printed: Vec::new(),
         }
     }
 
@@ -73,13 +76,21 @@ impl Session {
         self.screen().contents()
     }
 
+    /// Whether this was ever printed.
+    pub(crate) fn has_shown(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.printed).contains(text)
+    }
+
     /// Waits until the screen is as wanted.
     pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(self.screen()) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.output.recv_timeout(left) {
-                Ok(chunk) => self.emulator.process(&chunk),
+                Ok(chunk) => {
+                    self.emulator.process(&chunk);
+                    self.printed.extend(chunk);
+                }
                 Err(error) => panic!("{error}: {what} is not on the screen:\n{}", self.text()),
             }
         }

@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -114,6 +116,17 @@ impl Place {
         format!("{}/state", self.home.to_string_lossy())
     }
 
+    /// Where a run is kept.
+    pub(crate) fn run_directory(&self, id: &str) -> PathBuf {
+        let found = glob::glob(&format!("{}/tackroom/*/runs/{id}", self.state()));
+        let mut found: Vec<PathBuf> = found
+            .expect("a pattern")
+            .map(|path| path.expect("readable"))
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    }
+
     /// Runs it to its end.
     pub(crate) fn tackroom(&self, args: &[&str]) -> Ended {
         Running::start(&mut self.command(args)).end()
@@ -145,6 +158,12 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// The id that the run has told.
+    pub(crate) fn run_id(&self) -> String {
+        let line = self.stderr.lines().find(|line| line.starts_with("run "));
+        line.expect("it says its id")["run ".len()..].to_owned()
+    }
+
     /// Checks how it ended, and says all that it printed if it ended otherwise.
     #[track_caller]
     pub(crate) fn code(self, wanted: i32) -> Self {
@@ -220,6 +239,11 @@ impl Running {
         }
     }
 
+    /// All that was read of its stderr.
+    pub(crate) fn so_far(&self) -> &str {
+        &self.said
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -228,18 +252,63 @@ impl Running {
         kill_process(self.pid(), signal).expect("it is there");
     }
 
-    /// Reads stderr up to the first line that holds this, and gives that line.
+    /// The process that ends the run where this one is killed.
+    pub(crate) fn guard(&self) -> String {
+        let runner = self.pid().as_raw_nonzero();
+        let tasks = std::fs::read_dir(format!("/proc/{runner}/task")).expect("it runs");
+        let children: String = tasks
+            .map(|task| {
+                let list = task.expect("a thread").path().join("children");
+                std::fs::read_to_string(list).unwrap_or_default()
+            })
+            .collect();
+        let mut children = children.split_whitespace();
+        let is_guard = |pid: &&str| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
+            line.is_ok_and(|line| line.split('\0').nth(1) == Some("guard"))
+        };
+        children.find(is_guard).expect("a guard").to_owned()
+    }
+
+    /// Reads stderr up to the first line that holds this, and gives that line. One that neither says
+    /// it nor ends fails the test, and does not hang it.
     pub(crate) fn until(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut line = Vec::new();
         loop {
-            let mut line = Vec::new();
-            let read = self.stderr.read_until(b'\n', &mut line);
-            let line = String::from_utf8(line).expect("stderr is text");
-            self.said.push_str(&line);
-            if read.expect("stderr is read") == 0 {
+            if self.stderr.buffer().is_empty() && !self.has_more(deadline) {
+                panic!("waited in vain for {part:?}, after:\n{}", self.said);
+            }
+            let read = self.stderr.fill_buf().expect("stderr is read");
+            let is_over = read.is_empty();
+            let end = read.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(read.len(), |end| end + 1);
+            line.extend_from_slice(&read[..taken]);
+            self.stderr.consume(taken);
+            if end.is_none() && !is_over {
+                continue;
+            }
+            let whole = String::from_utf8(std::mem::take(&mut line)).expect("stderr is text");
+            self.said.push_str(&whole);
+            if whole.contains(part) {
+                return whole;
+            }
+            if is_over {
                 panic!("it never said {part:?}, but:\n{}", self.said);
             }
-            if line.contains(part) {
-                return line;
+        }
+    }
+
+    /// Whether there is something to read, or the end of it, before then.
+    fn has_more(&self, deadline: Instant) -> bool {
+        let mut stderr = [PollFd::new(self.stderr.get_ref(), PollFlags::IN)];
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let rest = Timespec::try_from(rest).expect("it is short");
+        loop {
+            match poll(&mut stderr, Some(&rest)) {
+                Ok(ready) => return ready > 0,
+                Err(Errno::INTR) => {}
+                Err(error) => panic!("stderr cannot be waited for: {error}"),
             }
         }
     }
@@ -295,10 +364,16 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The state letter of `/proc/PID/stat`; `None` once it is gone or only waits to be reaped.
-pub(crate) fn state(pid: &str) -> Option<char> {
+/// A field of `/proc/PID/stat`, counted from behind the name: state, parent, group, session.
+pub(crate) fn stat(pid: &str, field: usize) -> Option<String> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).ok()?;
-    let state = stat.rsplit(") ").next()?.chars().next()?;
+    let mut fields = stat.rsplit(") ").next()?.split_ascii_whitespace();
+    fields.nth(field).map(str::to_owned)
+}
+
+/// The state letter of a process; `None` once it is gone or only waits to be reaped.
+pub(crate) fn state(pid: &str) -> Option<char> {
+    let state = stat(pid, 0)?.chars().next()?;
     (state != 'Z').then_some(state)
 }
 

@@ -22,7 +22,8 @@ use crate::logs::cursor::{Cursor, Resume, Verdict};
 use crate::logs::page::whole_after;
 use crate::logs::{Assembly, FollowEvent, FollowOptions};
 
-/// How long the event with the exit code may come after the end of the log that it explains.
+/// How long an event may come after what it explains: the end of a log, or that a container is
+/// gone.
 const DEATH_NOTICE: Duration = Duration::from_millis(250);
 /// How long the rest of a run that is over may keep us waiting, where its log does not end.
 const LAST_SILENCE: Duration = Duration::from_secs(2);
@@ -38,6 +39,8 @@ const SILENCE_CAP: Duration = Duration::from_secs(480);
 /// some size, so what comes after less than that is not doubted.
 const LEAP: SignedDuration = SignedDuration::from_millis(250);
 const FILE: usize = 1 << 20;
+/// What the engine writes around each line in its files, at least about.
+const AROUND: usize = 80;
 /// The largest window that is tried before the whole log is read to find a beginning.
 const WHOLE_CAP: u32 = 100_000;
 /// How long a line that the log has may take to come by the stream.
@@ -71,6 +74,17 @@ struct Place {
     run: Option<Run>,
     /// It was read to its end once.
     once: bool,
+    /// All that the run wrote has come, as far as anybody can tell.
+    complete: bool,
+    /// What a stream ended with that has no newline. It counts where there is no second look, which
+    /// would tell whether it goes on.
+    rest: LineBatch,
+    /// What has come, in bytes of the engine's files.
+    came: usize,
+    /// It removes itself when it ends.
+    passing: bool,
+    /// How large a file of its log gets.
+    file: usize,
     removed: bool,
     unreadable: bool,
     trouble: Option<Trouble>,
@@ -229,6 +243,9 @@ impl Reader {
             return Ok(Next::Wait);
         };
         self.place.container = Some(id.clone());
+        if self.place.removed {
+            return Ok(Next::Wait);
+        }
         let inspect = match self.engine.inspect(&id).await {
             Ok(inspect) => inspect,
             Err(error) if error.kind == ErrorKind::NotFound => {
@@ -251,13 +268,19 @@ impl Reader {
         }
         let detail = inspect.detail();
         let running = is_running(&inspect);
+        self.place.passing = removes_itself(&inspect);
         if detail.log_rotates {
             self.place.history.get_or_insert_default();
+            self.place.file = file_size(&inspect).unwrap_or(FILE);
         }
         match self.place.run {
             Some(run) if run.started == detail.started => {}
             Some(run) if run.started.is_some() => self.restarted(&id, run, &detail).await?,
-            _ => self.place.run = Some(Run::new(&detail)),
+            _ => {
+                // Before its first start there was nothing to be read.
+                self.place.complete &= detail.started.is_none();
+                self.place.run = Some(Run::new(&detail));
+            }
         }
         if self.is_read_out() {
             if !running {
@@ -281,6 +304,7 @@ impl Reader {
                     return Ok(Next::Again { progressed });
                 }
                 self.place.once = true;
+                self.place.complete = true;
                 if !running {
                     self.ended(&id, &inspect).await;
                 }
@@ -315,8 +339,13 @@ impl Reader {
         if is_running(&again) || again.detail().started != detail.started {
             return Ok(false);
         }
-        if let Some(last) = latest(&batches) {
-            self.read(id, Extent::Until(last)).await?;
+        match latest(&batches) {
+            Some(last) => self.read(id, Extent::Until(last)).await?,
+            // There is nothing in it, and that is known now: what comes is new.
+            None => {
+                self.announce(id, self.place.cursor.is_empty()).await;
+                self.place.opened = true;
+            }
         }
         Ok(true)
     }
@@ -352,6 +381,7 @@ impl Reader {
         let at = detail.started.unwrap_or_else(|| self.now());
         self.mark(at, Mark::Restarted).await;
         self.place.run = Some(Run::new(detail));
+        self.place.complete = false;
         Ok(())
     }
 
@@ -364,6 +394,15 @@ impl Reader {
             view.wait_for(|view| view.closing || view.death_since(id, run.started).is_some());
         let view = timeout(DEATH_NOTICE, told).await.ok()?.ok()?;
         view.death_since(id, run.started).cloned()
+    }
+
+    /// What is known of a container once its removal has been told, which comes behind everything
+    /// else that happened to it.
+    async fn removal_notice(&self, id: &ContainerId) -> View {
+        let mut view = self.view.clone();
+        let told = view.wait_for(|view| view.closing || view.removal_of(id).is_some());
+        drop(timeout(DEATH_NOTICE, told).await);
+        self.view.borrow().clone()
     }
 
     /// The container does not run: mark that once per run.
@@ -405,6 +444,7 @@ impl Reader {
         if self.place.removed {
             return;
         }
+        self.send_rest().await;
         if let Some(run) = self.place.run
             && run.started.is_some()
             && !run.ended
@@ -412,9 +452,19 @@ impl Reader {
             let death = self.death_notice(id, run).await;
             self.exited(death, None, None, false).await;
         }
-        let at = self.view.borrow().removal_of(id);
-        self.mark(at.unwrap_or_else(|| self.now()), Mark::Removed)
-            .await;
+        let view = self.removal_notice(id).await;
+        let at = view.removal_of(id).unwrap_or_else(|| self.now());
+        let run = self.place.run;
+        let ran_unseen = run.is_some_and(|run| view.ran_behind(id, run.started));
+        let has_run = ran_unseen || run.is_some_and(|run| run.started.is_some());
+        if self.place.complete && !ran_unseen {
+            // What could not be read in between was known.
+            self.resumed(Trouble::Log).await;
+        } else if has_run && !self.place.unreadable {
+            let cause = "it was removed before its log had been read to the end".to_owned();
+            self.mark(at, Mark::Interrupted { cause }).await;
+        }
+        self.mark(at, Mark::Removed).await;
         self.place.removed = true;
         self.place.history = None;
     }
@@ -489,8 +539,12 @@ impl Reader {
     async fn read(&mut self, id: &ContainerId, extent: Extent) -> Result<(), EngineError> {
         if self.place.cursor.is_empty() && !self.place.opened {
             let follow = matches!(extent, Extent::Follow);
-            let first = if follow { Extent::Open } else { extent };
-            self.open(id, first).await?;
+            match (follow, self.options.tail) {
+                // All of it is wanted, and a container may live no longer than one request takes.
+                (true, Tail::All) => self.announce(id, self.options.since.is_none()).await,
+                (true, _) => self.open(id, Extent::Open).await?,
+                (false, _) => self.open(id, extent).await?,
+            }
             self.place.opened = true;
             if !follow {
                 return Ok(());
@@ -669,13 +723,17 @@ impl Reader {
         // overtakes it. What is unread goes on being read here and not by another request, since
         // a container that removes itself takes its log along.
         let mut end = None;
-        // What is new of this stream, in bytes.
+        // What is new of this stream, in bytes of the engine's files.
         let mut came = 0;
+        let mut leapt = false;
         loop {
             let next = if end.is_some() {
                 match timeout(LAST_SILENCE, batches.next()).await {
                     Ok(batch) => Some(batch),
-                    Err(_) => return Ok(End::Reached),
+                    Err(_) => {
+                        self.place.rest = assembly.finish();
+                        return Ok(End::Reached);
+                    }
                 }
             } else {
                 let past = view.wait_for(|view| view.is_past(id, started));
@@ -686,6 +744,7 @@ impl Reader {
                             view.death_since(id, started).map(|death| death.at)
                         });
                         if end.is_none() {
+                            self.place.rest = assembly.finish();
                             return Ok(End::Reached);
                         }
                         continue;
@@ -706,7 +765,9 @@ impl Reader {
             self.resumed(Trouble::Log).await;
             let mut sieve = self.sieve(extent, batch.len(), batch.bytes());
             let rotates = self.place.history.is_some();
-            sieve.doubts = rotates && request.follow && end.is_none() && came >= FILE;
+            sieve.doubts = rotates && request.follow && came >= FILE;
+            // Another request may find it gone, and then all that is unread.
+            sieve.goes_on = end.is_some() && self.place.passing;
             for (at, channel, bytes) in batch.iter() {
                 assembly.push(at, channel, bytes, |at, channel, bytes| {
                     sieve.take(&mut resume, self.place.history.as_ref(), at, channel, bytes);
@@ -715,14 +776,20 @@ impl Reader {
                     break;
                 }
             }
-            came += sieve.batch.bytes();
+            let new = sieve.batch.bytes() + AROUND * sieve.batch.len();
+            came += new;
+            self.place.came += new;
+            // A stream that brings nothing has not begun: the engine may end one a moment before the
+            // container's state says so.
+            self.place.complete &= new == 0;
+            leapt |= sieve.leapt;
             if let Some(end) = self.send(sieve).await {
                 return Ok(end);
             }
         }
         self.announce(id, from_start).await;
+        let left = assembly.finish();
         if extent.ends() {
-            let left = assembly.finish();
             let mut sieve = self.sieve(extent, left.len(), left.bytes());
             for (at, channel, bytes) in left.iter() {
                 sieve.take(&mut resume, self.place.history.as_ref(), at, channel, bytes);
@@ -730,8 +797,31 @@ impl Reader {
             if let Some(end) = self.send(sieve).await {
                 return Ok(end);
             }
+        } else {
+            self.place.rest = left;
+        }
+        if request.follow {
+            // A log in several files ends for its reader where the next one has been removed. Whether
+            // this is the end is known when the log itself has been asked.
+            let is_doubtful =
+                self.place.history.is_some() && self.place.came >= self.place.file / 2;
+            self.place.complete = !leapt && !is_doubtful;
         }
         Ok(End::Reached)
+    }
+
+    /// Sends the last line of a log that is gone.
+    async fn send_rest(&mut self) {
+        let rest = &self.place.rest;
+        let mut sieve = self.sieve(Extent::Finish, rest.len(), rest.bytes());
+        for (at, channel, bytes) in rest.iter() {
+            let is_new = self.place.cursor.reached(channel) < Some(at);
+            if is_new && self.options.since <= Some(at) {
+                sieve.cursor.advance(at, channel);
+                sieve.batch.push(at, channel, bytes);
+            }
+        }
+        self.send(sieve).await;
     }
 
     /// Looks whether the log has something that a silent stream kept from us, first without and
@@ -766,6 +856,8 @@ impl Reader {
             batch: LineBatch::with_capacity(lines, bytes),
             gap: None,
             doubts: false,
+            goes_on: false,
+            leapt: false,
             end: None,
         }
     }
@@ -815,6 +907,9 @@ struct Sieve {
     gap: Option<(Timestamp, Timestamp)>,
     /// Whether a leap in time may hide that something was left out.
     doubts: bool,
+    /// Whether a leap is only noted: there may be no second look.
+    goes_on: bool,
+    leapt: bool,
     end: Option<End>,
 }
 
@@ -855,8 +950,11 @@ impl Sieve {
         }
         let leapt = |last: Timestamp| at.duration_since(last) > LEAP;
         if self.doubts && self.cursor.newest().is_some_and(leapt) {
-            self.end = Some(End::Doubtful);
-            return;
+            if !self.goes_on {
+                self.end = Some(End::Doubtful);
+                return;
+            }
+            self.leapt = true;
         }
         self.gap = self.gap.or(gap);
         self.cursor.advance(at, channel);
@@ -952,4 +1050,53 @@ impl Run {
 /// Whether there is a process to wait for. A container that waits for its restart has none.
 fn is_running(inspect: &Inspect) -> bool {
     matches!(inspect.container.state, State::Running | State::Paused)
+}
+
+fn removes_itself(inspect: &Inspect) -> bool {
+    let flag = inspect.raw.pointer("/HostConfig/AutoRemove");
+    flag.and_then(serde_json::Value::as_bool) == Some(true)
+}
+
+/// How large a file of a container's log gets before the engine begins the next one.
+fn file_size(inspect: &Inspect) -> Option<usize> {
+    let config = inspect.raw.pointer("/HostConfig/LogConfig/Config/max-size");
+    let text = config?.as_str()?.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let (number, unit) = match text.strip_suffix(['k', 'm', 'g']) {
+        Some(number) => (number, text.get(number.len()..)?),
+        None => (text, ""),
+    };
+    let unit: f64 = match unit {
+        "k" => 1024.0,
+        "m" => 1024.0 * 1024.0,
+        "g" => 1024.0 * 1024.0 * 1024.0,
+        "" => 1.0,
+        _ => return None,
+    };
+    let size = number.trim().parse::<f64>().ok()? * unit;
+    (size >= 1.0).then_some(size as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::container::Container;
+
+    #[test]
+    fn the_size_of_a_file_is_what_the_engine_was_told() {
+        let size = |text: &str| {
+            let inspect = Inspect::of(
+                Container::bare("c"),
+                serde_json::json!({
+                    "HostConfig": { "LogConfig": { "Config": { "max-size": text } } }
+                }),
+            );
+            file_size(&inspect)
+        };
+        assert_eq!(size("10m"), Some(10 << 20));
+        assert_eq!(size("1.5 MB"), Some(3 << 19));
+        assert_eq!((size("100k"), size("4096")), (Some(102_400), Some(4096)));
+        assert_eq!((size("-1"), size("many")), (None, None));
+        assert_eq!(size("1g"), Some(1 << 30));
+    }
 }

@@ -107,6 +107,21 @@ impl Bench {
         }
     }
 
+    /// As [`Self::expect`], and each at its place in the engine's time.
+    async fn expect_in_order(&mut self, wanted: &[&str]) {
+        let mut last = None;
+        for wanted in wanted {
+            let event = self.next_event().await;
+            assert_eq!(text(&event), *wanted);
+            let at = event.at();
+            assert!(
+                Some(at) >= last && at <= self.engine.now(),
+                "{wanted}: {at}"
+            );
+            last = Some(at);
+        }
+    }
+
     async fn quiet(&mut self) {
         if let Ok(event) = timeout(Duration::from_secs(300), self.told.next()).await {
             panic!("told without need: {event:?}");
@@ -232,6 +247,23 @@ async fn a_tail_of_none_begins_with_the_next_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_behind_an_empty_log_is_new() {
+    let engine = FakeEngine::new();
+    let id = engine.create(member("a").script([Step::out("up\n"), Step::UntilStopped]));
+    let options = FollowOptions {
+        tail: Tail::Last(0),
+        ..EVERYTHING
+    };
+    let mut bench = Bench::new(&engine, options).await;
+    bench.select(&["a"]).await;
+    bench.quiet().await;
+    engine.start(&id);
+    bench.watch().await;
+    bench.expect(&["up"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_that_is_new_is_read_from_its_beginning() {
     let engine = FakeEngine::new();
     let old = engine.run(member("old"));
@@ -268,19 +300,15 @@ async fn what_was_made_before_the_other_ended_is_marked_after_it() {
     engine.rename(&new, "a");
     engine.start(&new);
     bench.watch().await;
-    let mut last = None;
-    for wanted in [
-        "last words",
-        "-- exited 137",
-        "-- removed",
-        "-- recreated",
-        "up",
-    ] {
-        let event = bench.next_event().await;
-        assert_eq!(text(&event), wanted);
-        assert!(Some(event.at()) >= last, "{wanted}");
-        last = Some(event.at());
-    }
+    bench
+        .expect_in_order(&[
+            "last words",
+            "-- exited 137",
+            "-- removed",
+            "-- recreated",
+            "up",
+        ])
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,14 +456,9 @@ async fn marks_stand_among_the_lines_by_the_engine_s_clock() {
     bench.expect(&["up"]).await;
     engine.recreate(&id).unwrap();
     bench.watch().await;
-    let mut last = None;
-    for wanted in ["-- exited 137", "-- removed", "-- recreated", "up"] {
-        let event = bench.next_event().await;
-        assert_eq!(text(&event), wanted);
-        let at = event.at();
-        assert!(Some(at) >= last && at <= engine.now(), "{wanted}: {at}");
-        last = Some(at);
-    }
+    bench
+        .expect_in_order(&["-- exited 137", "-- removed", "-- recreated", "up"])
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -473,6 +496,87 @@ async fn what_a_container_wrote_before_it_was_removed_is_read_to_the_end() {
     }
     bench.expect(&["-- exited 3", "-- removed"]).await;
     bench.quiet().await;
+}
+
+const CUT_OFF: &str = "-- interrupted: it was removed before its log had been read to the end";
+
+#[tokio::test(start_paused = true)]
+async fn what_ran_only_between_two_looks_is_marked_as_missing() {
+    let engine = FakeEngine::new();
+    let id = engine.create(member("a").script([Step::out("unseen\n"), Step::Exit(0)]));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.quiet().await;
+    engine.start(&id);
+    engine.destroy(&id);
+    bench.watch().await;
+    bench.expect(&[CUT_OFF, "-- removed"]).await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_off_is_not_taken_for_the_look_before_its_start() {
+    let engine = FakeEngine::new();
+    let id = engine.create(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.quiet().await;
+    engine.fail(
+        Operation::Logs,
+        EngineError::new(ErrorKind::NotFound, "it went"),
+    );
+    engine.start(&id);
+    bench.watch().await;
+    bench.quiet().await;
+    engine.destroy(&id);
+    bench.watch().await;
+    bench
+        .expect(&["-- exited 137", CUT_OFF, "-- removed"])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_between_two_looks_is_missing_in_what_was_read() {
+    let engine = FakeEngine::new();
+    let script = [Step::out("up\n"), Step::UntilStopped];
+    let id = engine.run(member("a").script(script));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.expect(&["up"]).await;
+    engine.restart(&id, 137);
+    engine.destroy(&id);
+    bench.watch().await;
+    bench
+        .expect(&["-- exited 137", CUT_OFF, "-- removed"])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unterminated_last_line_goes_with_its_container_and_is_told() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    engine.line(&id, "up");
+    engine.write(&id, Channel::Out, b"panicked");
+    bench.expect(&["up"]).await;
+    bench.quiet().await;
+    engine.die(&id, 3);
+    engine.destroy(&id);
+    bench.watch().await;
+    bench
+        .expect(&["panicked", "-- exited 3", "-- removed"])
+        .await;
+    bench.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_is_gone_is_asked_for_no_more() {
+    let engine = FakeEngine::new();
+    let id = engine.run(member("a"));
+    let mut bench = Bench::following(&engine, "a").await;
+    bench.quiet().await;
+    engine.destroy(&id);
+    bench.watch().await;
+    bench.expect(&["-- exited 137", "-- removed"]).await;
+    engine.break_down(refused());
+    assert!(bench.close().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,8 @@ pub(super) struct View {
     pub(super) container: Option<ContainerId>,
     running: bool,
     death: Option<Death>,
+    /// The last death that another start came behind.
+    survived: Option<(ContainerId, Timestamp)>,
     out_of_memory: Option<(ContainerId, Timestamp)>,
     removal: Option<(ContainerId, Timestamp)>,
 }
@@ -65,6 +67,12 @@ impl View {
         });
     }
 
+    pub(super) fn started(&mut self, container: &ContainerId) {
+        if let Some(death) = self.death_since(container, None) {
+            self.survived = Some((container.clone(), death.at));
+        }
+    }
+
     /// Comes before the death that it leads to, and need not lead to one: a child may be killed
     /// instead of the main process.
     pub(super) fn ran_out_of_memory(&mut self, container: ContainerId, at: Timestamp) {
@@ -88,6 +96,16 @@ impl View {
         self.closing
             || self.container.as_ref().is_some_and(|now| now != container)
             || self.death_since(container, started).is_some()
+    }
+
+    /// Whether the container has run after the run that began at `started`, which is `None` before
+    /// the first one, and does so no longer.
+    pub(super) fn ran_behind(&self, container: &ContainerId, started: Option<Timestamp>) -> bool {
+        let Some(started) = started else {
+            return self.death_since(container, None).is_some();
+        };
+        let survived = self.survived.as_ref();
+        survived.is_some_and(|(id, at)| id == container && *at >= started)
     }
 
     /// The death that ended the run which began at `started`.

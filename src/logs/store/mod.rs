@@ -125,8 +125,8 @@ pub struct Dropped {
     pub last: LineId,
 }
 
-/// Keeps the lines of all sources. See the module's own words.
-#[derive(Debug)]
+/// Keeps the lines of all sources. See the module's own words. A clone shares what is held.
+#[derive(Clone, Debug)]
 pub struct LogStore {
     budget: usize,
     block_bytes: usize,

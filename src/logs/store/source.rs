@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::block::{Addition, Block, Content, FIRST_MARK, Key, Weight};
-use crate::domain::line::{Channel, Mark, SourceId};
+use crate::domain::line::{self, Channel, Mark, SourceId};
 use crate::text::level::{Level, level};
 
-/// Nanoseconds by which the two channels of a container may be out of order.
-const DISORDER: i64 = 1_000_000_000;
+/// [`line::DISORDER`] in nanoseconds.
+const DISORDER: i64 = line::DISORDER.as_secs() * 1_000_000_000;
 
 /// How many marks are kept beyond the blocks that they stood in.
 const KEPT_MARKS: usize = 4096;
@@ -44,7 +44,7 @@ pub struct Filled {
     pub complete: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) id: SourceId,
     /// Never with an empty block in it.
@@ -67,7 +67,7 @@ pub(super) struct Source {
     fill: Option<Fill>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     /// How many held entries precede it in the source.
     rank: u64,
@@ -77,7 +77,7 @@ struct Slot {
 }
 
 /// A piece of the log that is being put into a gap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fill {
     filling: Filling,
     /// The entry behind the gap, and the one in front of it.

@@ -1,8 +1,8 @@
 //! The table itself.
 
 use super::Context::{
-    self, Containers, Details, Diagnostics, Help, Logs, Output, Palette, Quit, Record, Replays,
-    Save, Search, Teardown,
+    self, Changes, Containers, Details, Diagnostics, Help, Incident, Logs, Output, Palette, Quit,
+    Record, Replays, RunForm, RunInfo, Save, Search, Sources, Teardown,
 };
 use super::Key;
 
@@ -36,6 +36,7 @@ pub enum Command {
     Open,
     Mark,
     Details,
+    ReplayDetails,
     Copy,
     CopyFull,
     Pick,
@@ -59,19 +60,64 @@ pub enum Command {
     NextBookmark,
     PreviousBookmark,
     Time,
+    NextMark,
+    PreviousMark,
+    Sources,
+    ToggleSource,
+    OnlySource,
+    Changes,
+    Bundle,
     Wrap,
     Stamps,
     Run,
     RunAll,
     RerunFailed,
+    RunLastFailed,
+    RunWith,
+    FilterReplays,
+    Order,
+    Less,
+    More,
+    Toggle,
     Stop,
     Reload,
+    RunInfo,
     Boot,
     Seed,
     Teardown,
     Confirm,
     LeaveUp,
     TakeDown,
+}
+
+impl Command {
+    /// Whether it runs, stops, boots or removes something, or looks for what could be run: nothing of
+    /// that is done in a recording.
+    pub fn acts(self) -> bool {
+        matches!(
+            self,
+            Self::Run
+                | Self::RunAll
+                | Self::RerunFailed
+                | Self::RunLastFailed
+                | Self::RunWith
+                | Self::Stop
+                | Self::Reload
+                | Self::Boot
+                | Self::Seed
+                | Self::Teardown
+                | Self::LeaveUp
+                | Self::TakeDown
+        )
+    }
+
+    /// Whether it is offered in a recording, or else in a session of one's own.
+    pub fn is_offered(self, in_recording: bool) -> bool {
+        match in_recording {
+            true => !self.acts(),
+            false => self != Self::RunInfo,
+        }
+    }
 }
 
 /// One command: how it is called, which keys it has and where.
@@ -95,12 +141,19 @@ impl Spec {
 }
 
 const EVERYWHERE: &[Context] = &Context::ALL;
-const PANES: &[Context] = &[Containers, Replays, Logs, Output, Diagnostics];
+const PANES: &[Context] = &[Containers, Replays, Logs, Output, Incident, Diagnostics];
 const LISTS: &[Context] = &[Containers, Replays];
-const TEXTS: &[Context] = &[Logs, Output];
-const SCROLLED: &[Context] = &[Containers, Replays, Logs, Output, Help, Details, Record];
+const TEXTS: &[Context] = &[Logs, Output, Incident];
+const MOVED: &[Context] = &[
+    Containers, Replays, Logs, Output, Incident, Help, Details, Record, RunInfo, Sources, Changes,
+    RunForm,
+];
+const SCROLLED: &[Context] = &[
+    Containers, Replays, Logs, Output, Incident, Help, Details, Record, RunInfo, Sources, Changes,
+];
 const ROLLED: &[Context] = &[
-    Containers, Replays, Logs, Output, Help, Details, Record, Palette, Teardown,
+    Containers, Replays, Logs, Output, Incident, Help, Details, Record, RunInfo, Sources, Changes,
+    Palette, Teardown,
 ];
 
 const fn entry(
@@ -125,12 +178,68 @@ const fn entry(
 pub const COMMANDS: &[Spec] = &[
     // What is particular to a pane.
     entry(
+        Command::NextMark,
+        "next-mark",
+        &["]"],
+        &[Incident],
+        "next mark",
+        "Go to the next mark: the first failed assertion, the first error, a container that died.",
+    ),
+    entry(
+        Command::PreviousMark,
+        "previous-mark",
+        &["["],
+        &[Incident],
+        "previous",
+        "Go to the mark before.",
+    ),
+    entry(
+        Command::Sources,
+        "sources",
+        &["o"],
+        &[Incident],
+        "sources",
+        "Choose whose lines are shown.",
+    ),
+    entry(
+        Command::Changes,
+        "changes",
+        &["c"],
+        &[Incident],
+        "changes",
+        "Show all that has changed since the replay last passed.",
+    ),
+    entry(
+        Command::Bundle,
+        "bundle",
+        &["b"],
+        &[Incident],
+        "bundle",
+        "Save the whole run as RUN.tar.zst here, for somebody else: tackroom open shows it.",
+    ),
+    entry(
+        Command::ToggleSource,
+        "toggle-source",
+        &["space", "enter"],
+        &[Sources],
+        "on or off",
+        "Switch the source on or off.",
+    ),
+    entry(
+        Command::OnlySource,
+        "only-source",
+        &["o"],
+        &[Sources],
+        "only this",
+        "Switch all others off, or all on again.",
+    ),
+    entry(
         Command::Open,
         "open",
         &["enter"],
-        LISTS,
+        &[Containers, Replays, RunInfo],
         "open",
-        "Fold or unfold the group, or go to the logs or the output of the row.",
+        "Fold or unfold the group, or go to the logs of the row; of a replay that has run, show the incident: everything between its start and its end.",
     ),
     entry(
         Command::Mark,
@@ -157,10 +266,18 @@ pub const COMMANDS: &[Spec] = &[
         "Run the marked replays, or the selected one; in the output pane the one that is shown.",
     ),
     entry(
+        Command::FilterReplays,
+        "filter-replays",
+        &["/", "&"],
+        &[Replays],
+        "filter",
+        "Show only the replays that match: a part of the name, a glob, an issue, tag:net, is:failed, joined by and, or, not. What runs several replays then means those that are shown.",
+    ),
+    entry(
         Command::Search,
         "search",
         &["/"],
-        &[Containers, Replays, Logs, Output],
+        &[Containers, Logs, Output, Incident],
         "search",
         "Search by a regular expression; capital letters make it mind the case.",
     ),
@@ -168,7 +285,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Filter,
         "filter",
         &["&"],
-        &[Containers, Replays, Logs, Output],
+        &[Containers, Logs, Output, Incident],
         "filter",
         "Show only the lines that match, or with a leading ! those that do not; an empty pattern shows all again.",
     ),
@@ -296,17 +413,17 @@ pub const COMMANDS: &[Spec] = &[
         Command::NextError,
         "next-error",
         &["]"],
-        TEXTS,
+        &[Replays, Logs, Output],
         "",
-        "Go to the next line of level error or above.",
+        "Go to the next line of level error or above, or to the next replay that did not pass.",
     ),
     entry(
         Command::PreviousError,
         "previous-error",
         &["["],
-        TEXTS,
+        &[Replays, Logs, Output],
         "",
-        "Go to the line before of level error or above.",
+        "Go to the line before of level error or above, or to the replay before that did not pass.",
     ),
     entry(
         Command::Bookmark,
@@ -363,7 +480,7 @@ pub const COMMANDS: &[Spec] = &[
         &["a"],
         PANES,
         "run all",
-        "Run every replay. Boots and seeds the harness if it is not up, and leaves it up.",
+        "Run every replay that is shown. Boots and seeds the harness if it is not up, and leaves it up.",
     ),
     entry(
         Command::RerunFailed,
@@ -371,7 +488,39 @@ pub const COMMANDS: &[Spec] = &[
         &["f"],
         PANES,
         "rerun failed",
-        "Run again what did not pass.",
+        "Run again what did not pass when it last ran, in this session or before it.",
+    ),
+    entry(
+        Command::RunWith,
+        "run-with",
+        &["p"],
+        &[Replays, Output],
+        "run with…",
+        "Ask how often, with how many jobs and retries, and then do what r does.",
+    ),
+    entry(
+        Command::Order,
+        "order",
+        &["o"],
+        &[Replays],
+        "order",
+        "Put the replays into another order, in which they also run: as found, by name, failed first, slow first.",
+    ),
+    entry(
+        Command::ReplayDetails,
+        "replay-details",
+        &["i"],
+        &[Replays],
+        "details",
+        "Show what is known of the replay, with its attempts and its history.",
+    ),
+    entry(
+        Command::RunLastFailed,
+        "run-last-failed",
+        &["F"],
+        &[Containers, Replays],
+        "",
+        "Run what failed when it was last selected, what was not reached then, and what is new.",
     ),
     entry(
         Command::Seed,
@@ -394,7 +543,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Copy,
         "copy",
         &["y"],
-        &[Containers, Replays, Logs, Output, Record],
+        &[Containers, Replays, Logs, Output, Incident, Record],
         "copy",
         "Copy the row's name, the command that runs the replay, or the picked lines, else those on the screen.",
     ),
@@ -402,7 +551,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::CopyFull,
         "copy-full",
         &["Y"],
-        &[Containers, Logs, Output],
+        &[Containers, Logs, Output, Incident],
         "",
         "Copy the container's full id, or the lines with their times and sources.",
     ),
@@ -414,16 +563,17 @@ pub const COMMANDS: &[Spec] = &[
         "",
         "Look for replays again.",
     ),
-    // Moving.
-    entry(Command::Up, "up", &["up", "k"], SCROLLED, "", "Go up."),
     entry(
-        Command::Down,
-        "down",
-        &["down", "j"],
-        SCROLLED,
-        "",
-        "Go down.",
+        Command::RunInfo,
+        "run-info",
+        &["I"],
+        PANES,
+        "the run",
+        "Show how the recorded run ended, what it ran against, and its steps with their outputs.",
     ),
+    // Moving.
+    entry(Command::Up, "up", &["up", "k"], MOVED, "", "Go up."),
+    entry(Command::Down, "down", &["down", "j"], MOVED, "", "Go down."),
     entry(
         Command::PageUp,
         "page-up",
@@ -476,7 +626,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Left,
         "left",
         &["left", "h"],
-        &[Containers, Logs, Output],
+        &[Containers, Logs, Output, Incident],
         "",
         "Fold the group, or scroll to the left.",
     ),
@@ -484,7 +634,7 @@ pub const COMMANDS: &[Spec] = &[
         Command::Right,
         "right",
         &["right", "l"],
-        &[Containers, Logs, Output],
+        &[Containers, Logs, Output, Incident],
         "",
         "Unfold the group, or scroll to the right.",
     ),
@@ -579,10 +729,34 @@ pub const COMMANDS: &[Spec] = &[
     ),
     // What lies over the panes.
     entry(
+        Command::Less,
+        "less",
+        &["left", "h", "-"],
+        &[RunForm],
+        "less",
+        "Make the number smaller, or turn it off.",
+    ),
+    entry(
+        Command::More,
+        "more",
+        &["right", "l", "+"],
+        &[RunForm],
+        "more",
+        "Make the number greater, or turn it on. It can be typed as well.",
+    ),
+    entry(
+        Command::Toggle,
+        "toggle",
+        &["space"],
+        &[RunForm],
+        "",
+        "Turn it on or off.",
+    ),
+    entry(
         Command::Confirm,
         "confirm",
         &["enter"],
-        &[Palette, Search, Save, Teardown],
+        &[Palette, Search, Save, Teardown, RunForm],
         "confirm",
         "Do it.",
     ),

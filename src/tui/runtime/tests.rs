@@ -1,5 +1,7 @@
 //! The whole loop with a made-up terminal, on tokio's paused clock: no test waits for real.
 
+mod recorded;
+
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -580,6 +582,7 @@ fn context(engine: &FakeEngine, directory: &std::path::Path, scope: Scope) -> Ar
         config: Arc::new(config),
         engine: Arc::new(engine.clone()),
         controller: Controller::default(),
+        recording: None,
     })
 }
 

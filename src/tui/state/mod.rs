@@ -3,9 +3,12 @@
 pub mod bookmarks;
 pub mod cursor;
 pub mod dialog;
+pub mod incident;
 pub mod pager;
+pub mod recorded;
 pub mod replays;
 pub mod run;
+pub mod run_form;
 pub mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,20 +19,24 @@ use jiff::tz::TimeZone;
 use ratatui::layout::Size;
 
 use self::dialog::Dialog;
+use self::incident::Incident;
 use self::pager::{Pager, Stamps};
+use self::recorded::Recorded;
 use self::replays::Replays;
 use self::run::{Active, Subject, Teardown};
 use self::tree::Tree;
 use super::keymap::Context;
 use super::theme::Theme;
 use crate::domain::exit::Exit;
-use crate::domain::id::ContainerId;
+use crate::domain::id::{ContainerId, RunId};
 use crate::domain::line::SourceId;
 use crate::domain::link::Link;
+use crate::domain::replay::ReplayName;
 use crate::domain::run::Summary;
 use crate::domain::scope::{Scope, StackName, joined_name};
 use crate::domain::stats::Sample;
 use crate::logs::store::{DEFAULT_BUDGET, LineId, LogStore};
+use crate::replay::Policy;
 
 /// What the outputs of replays and hooks may take in memory.
 const OUTPUT_BUDGET: usize = 32 << 20;
@@ -49,6 +56,8 @@ pub struct Setup {
     pub has_hooks: bool,
     pub zone: TimeZone,
     pub theme: Theme,
+    /// How replays are run unless somebody asks for something else.
+    pub policy: Policy,
     /// Bytes of container logs to keep.
     pub log_budget: usize,
     /// Whether the terminal is known to do nothing with what is put on its clipboard.
@@ -71,6 +80,7 @@ impl Default for Setup {
             has_hooks: false,
             zone: TimeZone::UTC,
             theme: Theme::new(true),
+            policy: Policy::default(),
             log_budget: DEFAULT_BUDGET,
             no_clipboard: false,
         }
@@ -83,6 +93,8 @@ pub enum Screen {
     Logs,
     Replays,
     Diagnostics,
+    /// One attempt at a replay; opened from the list of replays.
+    Incident,
 }
 
 impl Screen {
@@ -93,6 +105,7 @@ impl Screen {
             Self::Logs => &[Pane::Logs],
             Self::Replays => &[Pane::Replays, Pane::Output],
             Self::Diagnostics => &[Pane::Diagnostics],
+            Self::Incident => &[Pane::Incident],
         }
     }
 }
@@ -104,6 +117,7 @@ pub enum Pane {
     Logs,
     Output,
     Diagnostics,
+    Incident,
 }
 
 impl Pane {
@@ -114,6 +128,7 @@ impl Pane {
             Self::Logs => Context::Logs,
             Self::Output => Context::Output,
             Self::Diagnostics => Context::Diagnostics,
+            Self::Incident => Context::Incident,
         }
     }
 }
@@ -121,6 +136,8 @@ impl Pane {
 #[derive(Debug)]
 pub struct State {
     pub setup: Setup,
+    /// The run that is looked at instead of an engine.
+    pub recorded: Option<Recorded>,
     pub area: Size,
     pub now: Timestamp,
 
@@ -131,6 +148,8 @@ pub struct State {
     pub samples: BTreeMap<ContainerId, Sample>,
     pub logs: LogStore,
     pub replays: Replays,
+    /// How replays are run from now on.
+    pub policy: Policy,
     pub outputs: LogStore,
     pub active: Option<Active>,
     /// Of the last job.
@@ -140,6 +159,9 @@ pub struct State {
     /// Whether this session began to boot the harness and has not taken it down.
     pub booted: bool,
     pub teardown: Option<Teardown>,
+    pub incident: Incident,
+    /// The run in which each replay ended last.
+    pub ran_in: BTreeMap<ReplayName, RunId>,
 
     pub screen: Screen,
     pub focus: Pane,
@@ -199,7 +221,9 @@ impl State {
         let mut tree = Tree::default();
         tree.declare(&setup.scope, &setup.harness);
         Self {
+            policy: setup.policy.clone(),
             setup,
+            recorded: None,
             area,
             now,
             link: Link::Connecting,
@@ -214,6 +238,8 @@ impl State {
             taken_down: None,
             booted: false,
             teardown: None,
+            incident: Incident::default(),
+            ran_in: BTreeMap::new(),
             screen: Screen::Cockpit,
             focus: Pane::Containers,
             zoom: false,
@@ -233,6 +259,12 @@ impl State {
             pages: BTreeMap::new(),
             paged_later: BTreeMap::new(),
         }
+    }
+
+    /// What `now` means for a container: in a recording it is the end of the run.
+    pub fn as_of(&self) -> Timestamp {
+        let recorded = self.recorded.as_ref();
+        recorded.map_or(self.now, |recorded| recorded.opened.ended_by_engine())
     }
 
     /// Where a key is pressed now.
@@ -258,6 +290,11 @@ impl State {
         Exit::of(&whole)
     }
 
+    /// How many attempts a replay of the run gets at most, where that can be told.
+    pub fn attempts(&self) -> Option<u32> {
+        self.active.as_ref()?.attempts()
+    }
+
     pub fn notify(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice {
             text: text.into(),
@@ -269,7 +306,17 @@ impl State {
     pub fn pane_of(&self, pane: Pane) -> (&Pager, &LogStore) {
         match pane {
             Pane::Output => (&self.output_pane, &self.outputs),
+            Pane::Incident => (&self.incident.pane, &self.incident.store),
             _ => (&self.log_pane, &self.logs),
+        }
+    }
+
+    /// The same, to change how they are shown.
+    pub fn pane_of_mut(&mut self, pane: Pane) -> (&mut Pager, &LogStore) {
+        match pane {
+            Pane::Output => (&mut self.output_pane, &self.outputs),
+            Pane::Incident => (&mut self.incident.pane, &self.incident.store),
+            _ => (&mut self.log_pane, &self.logs),
         }
     }
 

@@ -9,11 +9,13 @@ mod reading;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use ratatui::layout::Size;
 
 pub use self::pick::Pick;
 pub use self::reading::Reading;
 use super::bookmarks::Bookmarks;
+use crate::domain::incident::Mark;
 use crate::domain::line::SourceId;
 use crate::logs::index::Index;
 use crate::logs::shown::{Filter, Shown};
@@ -42,6 +44,10 @@ pub struct Pager {
     /// How many lines of the same source are shown around each line that passes the filter.
     pub context: u64,
     pub bookmarks: Bookmarks,
+    /// Lines that are of interest by themselves.
+    pub marks: BTreeMap<LineId, Mark>,
+    /// How far each line is from a moment is shown with it.
+    pub offsets: Option<Offsets>,
     /// Where one has gone last, other than by a search.
     current: Option<LineId>,
     /// Structured lines are shown as they were logged.
@@ -71,6 +77,14 @@ enum Position {
 pub struct Place {
     pub line: LineId,
     pub row: usize,
+}
+
+/// A column of the time since a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    pub zero: Timestamp,
+    /// With the space that follows.
+    pub columns: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,12 +122,13 @@ pub struct Gutter {
     /// Of a bookmark, and of the line that was gone to.
     pub sign: usize,
     pub stamp: usize,
+    pub offset: usize,
     pub source: usize,
 }
 
 impl Gutter {
     pub fn width(self) -> usize {
-        self.sign + self.stamp + self.source
+        self.sign + self.stamp + self.offset + self.source
     }
 }
 
@@ -201,6 +216,7 @@ impl Pager {
         let mut gutter = Gutter {
             sign: if self.has_signs() { 2 } else { 0 },
             stamp: self.stamps.width(),
+            offset: self.offsets.map_or(0, |offsets| offsets.columns),
             source: 0,
         };
         if self.sources.len() > 1 {
@@ -212,6 +228,9 @@ impl Pager {
         }
         if gutter.width() + ENOUGH > columns {
             gutter.source = 0;
+        }
+        if gutter.width() + ENOUGH > columns {
+            gutter.offset = 0;
         }
         gutter
     }

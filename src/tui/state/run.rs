@@ -1,5 +1,6 @@
 //! What is running, and what came of it last.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::domain::run::{RunEvent, RunEventKind, StepOutcome, Summary};
 use crate::domain::scope::StackName;
 
 use super::super::effect::Job;
+use crate::replay::{Policy, Rounds};
 
 /// One job or teardown, from its start to the end of its events.
 #[derive(Clone, Debug)]
@@ -64,6 +66,31 @@ impl Active {
         }
     }
 
+    fn policy(&self) -> Option<&Policy> {
+        match &self.what {
+            What::Job(Job::Run(_, policy)) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// Whether the replays are gone through more than once.
+    pub fn is_repeated(&self) -> bool {
+        self.policy()
+            .is_some_and(|policy| policy.rounds != Rounds::Count(NonZeroU32::MIN))
+    }
+
+    /// How many attempts a replay gets at most, where that can be told.
+    pub fn attempts(&self) -> Option<u32> {
+        let policy = self.policy()?;
+        match policy.rounds {
+            Rounds::Endless => None,
+            Rounds::Count(rounds) => {
+                let each = policy.retries.saturating_add(1);
+                Some(rounds.get().saturating_mul(each))
+            }
+        }
+    }
+
     pub fn fold(&mut self, event: &RunEvent) {
         self.summary.fold(event);
         match &event.kind {
@@ -75,9 +102,9 @@ impl Active {
                     last_line: None,
                 });
             }
-            RunEventKind::StepOutput { line, .. } => {
+            RunEventKind::StepOutput { lines, .. } => {
                 if let Some(current) = &mut self.step {
-                    current.last_line = Some(line.clone());
+                    current.last_line = lines.iter().next_back().map(Into::into);
                 }
             }
             RunEventKind::StepProgress { progress, .. } => {

@@ -1,22 +1,27 @@
 //! Carrying out the commands of the keymap.
 
+use crate::domain::replay::ReplayName;
 use crate::logs::index::Index;
 use crate::logs::store::LogStore;
 use crate::tui::effect::{Effect, Job};
 use crate::tui::keymap::Command;
 use crate::tui::state::dialog::Dialog;
 use crate::tui::state::pager::Pager;
+use crate::tui::state::replays::Status;
 use crate::tui::state::run::Subject;
 use crate::tui::state::tree::Row;
 use crate::tui::state::{Pane, Screen, State, cursor::Cursor};
 use ratatui::layout::Size;
 
-use super::{current_layout, dialogs, filter, places, run, take};
+use super::{current_layout, dialogs, filter, incident, places, recorded, replays, run, take};
 
 /// Columns of one step sideways.
 const SIDEWAYS: isize = 8;
 
 pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>) {
+    if recorded::refuses(state, command) {
+        return;
+    }
     match command {
         Command::Interrupt => dialogs::interrupt(state, effects),
         Command::Quit => dialogs::quit(state, effects),
@@ -57,7 +62,14 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
         Command::Bottom => scroll(state, Amount::End),
         Command::Left => sideways(state, -1),
         Command::Right => sideways(state, 1),
-        Command::Open => open(state),
+        Command::Open => open(state, effects),
+        Command::NextMark => incident::next_mark(state, true),
+        Command::PreviousMark => incident::next_mark(state, false),
+        Command::Sources => incident::open_sources(state),
+        Command::ToggleSource => incident::toggle_source(state, effects),
+        Command::OnlySource => incident::only_source(state, effects),
+        Command::Changes => incident::open_changes(state),
+        Command::Bundle => incident::bundle(state, effects),
         Command::Mark => match state.focus {
             Pane::Containers => {
                 state.tree.toggle_mark();
@@ -111,6 +123,9 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
         Command::Filter => filter::open(state),
         Command::Level => filter::next_level(state, effects),
         Command::Context => filter::next_context(state),
+        Command::NextError | Command::PreviousError if state.focus == Pane::Replays => {
+            replays::next_failed(state, command == Command::NextError);
+        }
         Command::NextError => places::next_error(state, true),
         Command::PreviousError => places::next_error(state, false),
         Command::Bookmark => places::toggle_bookmark(state),
@@ -130,7 +145,11 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
                 pane.stamps = pane.stamps.next();
             }
         }
-        Command::Run => run_chosen(state, effects),
+        Command::Run => {
+            if let Some(names) = chosen(state) {
+                run::run(state, names, effects);
+            }
+        }
         Command::RunAll => {
             if shown(state, &[Pane::Replays, Pane::Output], "a runs every replay") {
                 let all = state.replays.all();
@@ -151,11 +170,29 @@ pub(super) fn run(state: &mut State, command: Command, effects: &mut Vec<Effect>
                 }
             }
         }
+        Command::RunLastFailed => {
+            let what = "F runs what failed, was not reached or is new";
+            if shown(state, &[Pane::Replays, Pane::Output], what) {
+                replays::run_last_failed(state, effects);
+            }
+        }
+        Command::RunWith => {
+            if let Some(names) = chosen(state) {
+                replays::ask_how(state, names);
+            }
+        }
+        Command::ReplayDetails => replays::details(state),
+        Command::FilterReplays => replays::open_filter(state),
+        Command::Order => replays::next_order(state),
+        Command::Less => replays::change(state, false),
+        Command::More => replays::change(state, true),
+        Command::Toggle => replays::toggle(state),
         Command::Stop => run::stop(state, effects),
         Command::Reload => {
             effects.push(Effect::Discover);
             state.notify("looking for replays");
         }
+        Command::RunInfo => recorded::open_info(state),
         Command::Boot => lifecycle(state, Job::Up, "u boots the harness", effects),
         Command::Seed => lifecycle(state, Job::Seed, "s seeds the harness", effects),
         Command::Teardown => dialogs::open_teardown(state, effects),
@@ -193,22 +230,24 @@ fn lifecycle(state: &mut State, job: Job, what: &str, effects: &mut Vec<Effect>)
     }
 }
 
-fn run_chosen(state: &mut State, effects: &mut Vec<Effect>) {
-    let names = match (state.focus, &state.subject) {
+/// The replays that the focused pane means.
+fn chosen(state: &mut State) -> Option<Vec<ReplayName>> {
+    match (state.focus, &state.subject) {
         (Pane::Output, Subject::Step(_)) => {
             state.notify("this is the output of a step, not of a replay");
-            return;
+            None
         }
         (Pane::Output, Subject::Selected) => {
             let selected = state.replays.selected();
-            selected
-                .map(|replay| replay.name.clone())
-                .into_iter()
-                .collect()
+            Some(
+                selected
+                    .map(|replay| replay.name.clone())
+                    .into_iter()
+                    .collect(),
+            )
         }
-        _ => state.replays.chosen(),
-    };
-    run::run(state, names, effects);
+        _ => Some(state.replays.chosen()),
+    }
 }
 
 fn go(state: &mut State, screen: Screen) {
@@ -261,11 +300,16 @@ fn back(state: &mut State, effects: &mut Vec<Effect>) {
         (Screen::Cockpit, Pane::Logs) => state.focus = Pane::Containers,
         (Screen::Cockpit | Screen::Replays, Pane::Output) => state.focus = Pane::Replays,
         (Screen::Cockpit, _) => {}
+        (Screen::Incident, _) => incident::leave(state, effects),
         _ => go(state, Screen::Cockpit),
     }
 }
 
-fn open(state: &mut State) {
+fn open(state: &mut State, effects: &mut Vec<Effect>) {
+    if state.dialog.is_some() {
+        recorded::open_step(state);
+        return;
+    }
     match (state.focus, state.tree.selected()) {
         (Pane::Containers, Some(Row::Group(_))) => {
             let folded = state
@@ -275,6 +319,9 @@ fn open(state: &mut State) {
             state.tree.fold(!folded);
         }
         (Pane::Containers, Some(Row::Container { .. })) => state.focus = Pane::Logs,
+        (Pane::Replays, _) if let Some(replay) = ended(state) => {
+            incident::open(state, replay, effects);
+        }
         (Pane::Replays, _) if state.replays.selected().is_some() => {
             state.subject = Subject::Selected;
             state.focus = Pane::Output;
@@ -283,12 +330,21 @@ fn open(state: &mut State) {
     }
 }
 
+/// The selected replay, if it has come to an end.
+fn ended(state: &State) -> Option<ReplayName> {
+    let selected = state.replays.selected()?;
+    let status = state.replays.status(&selected.name)?;
+    matches!(status, Status::Done { .. }).then(|| selected.name.clone())
+}
+
 /// The focused text pane with its lines and its size.
 pub(super) fn pager(state: &mut State) -> Option<(&mut Pager, &LogStore, Size)> {
     let size = current_layout(state).size(state.focus);
     match state.focus {
-        Pane::Logs => Some((&mut state.log_pane, &state.logs, size)),
-        Pane::Output => Some((&mut state.output_pane, &state.outputs, size)),
+        pane @ (Pane::Logs | Pane::Output | Pane::Incident) => {
+            let (pager, store) = state.pane_of_mut(pane);
+            Some((pager, store, size))
+        }
         _ => None,
     }
 }
@@ -318,17 +374,25 @@ fn scroll(state: &mut State, amount: Amount) {
     if let Some(dialog) = &mut state.dialog {
         let rows = amount.rows(page(layout.dialog_inner().height));
         match dialog {
-            Dialog::Help { top } | Dialog::Details { top, .. } => {
+            Dialog::Help { top }
+            | Dialog::Details { top, .. }
+            | Dialog::Replay { top, .. }
+            | Dialog::Changes { top } => {
                 *top = top.saturating_add_signed(rows);
             }
-            Dialog::Palette { cursor, .. } | Dialog::Record { cursor, .. } => cursor.by(rows),
+            Dialog::Palette { cursor, .. }
+            | Dialog::Record { cursor, .. }
+            | Dialog::Sources { cursor }
+            | Dialog::RunInfo { cursor } => cursor.by(rows),
             Dialog::Teardown => {
                 if let Some(teardown) = &mut state.teardown {
                     teardown.top = teardown.top.saturating_add_signed(rows);
                 }
             }
+            Dialog::Run(form) => form.step(rows),
             Dialog::Search { .. }
             | Dialog::Filter { .. }
+            | Dialog::Select { .. }
             | Dialog::Time { .. }
             | Dialog::Save { .. }
             | Dialog::Quit => {}
@@ -342,7 +406,7 @@ fn scroll(state: &mut State, amount: Amount) {
             state.replays.cursor.by(rows);
             run::user_moved(state);
         }
-        Pane::Logs | Pane::Output => {
+        Pane::Logs | Pane::Output | Pane::Incident => {
             if let Some((pane, store, size)) = pager(state) {
                 match amount {
                     Amount::Start | Amount::End if pane.picked.is_some() => {

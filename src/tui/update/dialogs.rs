@@ -18,13 +18,21 @@ use crate::tui::state::run::{Stage, Stopping, Teardown, What};
 use crate::tui::state::{Pane, Quitting, State};
 use crate::tui::view;
 
-use super::{command, filter, logs, places, run, take};
+use super::{command, filter, logs, places, replays, run, take};
 
 /// Text that can be typed is bounded: a paste is not an essay.
 const TYPED: usize = 200;
 
 /// A key that is no command here: text, or editing of text.
 pub(super) fn type_key(state: &mut State, key: Key, effects: &mut Vec<Effect>) {
+    if let Some(Dialog::Run(form)) = &mut state.dialog {
+        match (key.code(), key.text().and_then(|c| c.to_digit(10))) {
+            (KeyCode::Backspace, _) => form.erase_digit(),
+            (_, Some(digit)) => form.type_digit(digit),
+            _ => {}
+        }
+        return;
+    }
     let request = match (key.code(), key.has_ctrl()) {
         (KeyCode::Backspace, false) => InputRequest::DeletePrevChar,
         (KeyCode::Backspace, true) | (KeyCode::Char('w'), true) => InputRequest::DeletePrevWord,
@@ -79,6 +87,7 @@ fn edit(state: &mut State, requests: &[InputRequest], effects: &mut Vec<Effect>)
             let (pane, text) = (*pane, input.value().to_owned());
             filter::by_text(state, pane, &text, effects);
         }
+        Some(Dialog::Select { .. }) => replays::typed(state),
         _ => {}
     }
 }
@@ -88,6 +97,7 @@ fn input(state: &mut State) -> Option<&mut Input> {
         Dialog::Palette { input, .. }
         | Dialog::Search { input, .. }
         | Dialog::Filter { input, .. }
+        | Dialog::Select { input, .. }
         | Dialog::Time { input }
         | Dialog::Save { input, .. } => Some(input),
         Dialog::Teardown => match &mut state.teardown.as_mut()?.stage {
@@ -100,11 +110,7 @@ fn input(state: &mut State) -> Option<&mut Input> {
 
 /// Gives a pane a search, and begins it at once, so that hits show as one types.
 fn set_search(state: &mut State, pane: Pane, search: Option<Index>, effects: &mut Vec<Effect>) {
-    let pager = match pane {
-        Pane::Output => &mut state.output_pane,
-        _ => &mut state.log_pane,
-    };
-    pager.search = search;
+    state.pane_of_mut(pane).0.search = search;
     logs::look_for(
         state,
         pane,
@@ -145,6 +151,12 @@ pub(super) fn close(state: &mut State, effects: &mut Vec<Effect>) {
             set_search(state, pane, saved.map(|search| *search), effects);
         }
         Some(Dialog::Filter { pane, saved, .. }) => filter::set(state, pane, *saved, effects),
+        Some(Dialog::Select { saved, at, .. }) => {
+            state.replays.set_query(saved);
+            if let Some(name) = at {
+                state.replays.select(&name);
+            }
+        }
         Some(Dialog::Teardown) => {
             let goes_on = state
                 .teardown
@@ -163,7 +175,11 @@ pub(super) fn close(state: &mut State, effects: &mut Vec<Effect>) {
 pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
     match &state.dialog {
         Some(Dialog::Palette { input, cursor }) => {
-            let offers = offers(state.focus.context(), input.value());
+            let offers = offers(
+                state.focus.context(),
+                state.recorded.is_some(),
+                input.value(),
+            );
             let chosen = offers.get(cursor.at()).map(|spec| spec.command);
             if let Some(command) = chosen {
                 state.dialog = None;
@@ -197,6 +213,11 @@ pub(super) fn confirm(state: &mut State, effects: &mut Vec<Effect>) {
             state.dialog = None;
             filter::confirm(state, pane, &text, effects);
         }
+        Some(Dialog::Select { input, .. }) => {
+            let text = input.value().to_owned();
+            replays::confirm_filter(state, &text);
+        }
+        Some(Dialog::Run(_)) => replays::run_as_asked(state, effects),
         Some(Dialog::Time { input }) => {
             let text = input.value().to_owned();
             places::go_to_time(state, &text, effects);
@@ -487,19 +508,32 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
     let height = usize::from(inner.height);
     let columns = usize::from(inner.width);
     let lines = match &state.dialog {
-        Some(Dialog::Help { .. }) => view::help::lines(state.focus.context(), columns).len(),
+        Some(Dialog::Help { .. }) => {
+            view::help::lines(state.focus.context(), state.recorded.is_some(), columns).len()
+        }
         Some(Dialog::Details { source, .. }) => view::details::lines(state, source, columns).len(),
-        Some(Dialog::Palette { input, .. }) => offers(state.focus.context(), input.value()).len(),
+        Some(Dialog::Replay { name, .. }) => view::replay::lines(state, name, columns).len(),
+        Some(Dialog::Palette { input, .. }) => offers(
+            state.focus.context(),
+            state.recorded.is_some(),
+            input.value(),
+        )
+        .len(),
         Some(Dialog::Teardown) => match &state.teardown {
             Some(teardown) => view::teardown::rows(state, teardown, columns).len(),
             None => 0,
         },
+        Some(Dialog::RunInfo { .. }) => view::run_info::rows(state, columns).len(),
         Some(Dialog::Record { pane, line, .. }) => {
             view::record::rows(state, *pane, *line, columns).len()
         }
+        Some(Dialog::Sources { .. }) => state.incident.shown.len(),
+        Some(Dialog::Changes { .. }) => view::incident::all_notes(state, columns).len(),
         Some(
             Dialog::Search { .. }
             | Dialog::Filter { .. }
+            | Dialog::Select { .. }
+            | Dialog::Run(_)
             | Dialog::Time { .. }
             | Dialog::Save { .. }
             | Dialog::Quit,
@@ -507,11 +541,20 @@ pub(super) fn settle(state: &mut State, layout: &Layout) {
         | None => return,
     };
     match &mut state.dialog {
-        Some(Dialog::Help { top } | Dialog::Details { top, .. }) => {
+        Some(
+            Dialog::Help { top }
+            | Dialog::Details { top, .. }
+            | Dialog::Replay { top, .. }
+            | Dialog::Changes { top },
+        ) => {
             *top = (*top).min(lines.saturating_sub(height));
         }
         Some(Dialog::Palette { cursor, .. }) => cursor.settle(lines, height.saturating_sub(2)),
-        Some(Dialog::Record { cursor, .. }) => cursor.settle(lines, height),
+        Some(
+            Dialog::Record { cursor, .. } | Dialog::Sources { cursor } | Dialog::RunInfo { cursor },
+        ) => {
+            cursor.settle(lines, height);
+        }
         Some(Dialog::Teardown) => {
             if let Some(teardown) = &mut state.teardown {
                 let shown = height.saturating_sub(view::teardown::FIXED_ROWS);

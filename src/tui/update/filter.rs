@@ -28,10 +28,7 @@ pub(super) fn open(state: &mut State) {
 
 /// Filters by what was typed; the level stays. A leading `!` inverts.
 pub(super) fn by_text(state: &mut State, pane: Pane, text: &str, effects: &mut Vec<Effect>) {
-    let sieve = match pane {
-        Pane::Output => state.output_pane.sieve(),
-        _ => state.log_pane.sieve(),
-    };
+    let sieve = state.pane_of(pane).0.sieve();
     let (pattern, inverted) = match text.strip_prefix('!') {
         Some(pattern) => (pattern, true),
         None => (text, false),
@@ -47,10 +44,7 @@ pub(super) fn by_text(state: &mut State, pane: Pane, text: &str, effects: &mut V
 
 /// Gives a pane a filter and begins it at once; a sieve that holds nothing back takes it away.
 pub(super) fn set(state: &mut State, pane: Pane, sieve: Sieve, effects: &mut Vec<Effect>) {
-    let (pager, store) = match pane {
-        Pane::Output => (&mut state.output_pane, &state.outputs),
-        _ => (&mut state.log_pane, &state.logs),
-    };
+    let (pager, store) = state.pane_of_mut(pane);
     pager.set_filter(store, sieve);
     logs::look_for(
         state,
@@ -81,6 +75,10 @@ pub(super) fn confirm(state: &mut State, pane: Pane, text: &str, effects: &mut V
 /// Ends the filter of the focused pane; says whether there was one.
 pub(super) fn end(state: &mut State, effects: &mut Vec<Effect>) -> bool {
     let pane = state.focus;
+    if pane == Pane::Replays && state.replays.query().is_some() {
+        state.replays.set_query(None);
+        return true;
+    }
     let is_filtered = command::pager(state).is_some_and(|(pager, ..)| pager.filtering().is_some());
     if is_filtered {
         set(state, pane, Sieve::default(), effects);

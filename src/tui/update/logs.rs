@@ -94,20 +94,22 @@ pub(super) fn look_for(
     which: impl FnOnce(&mut Pager) -> Vec<&mut Index>,
     effects: &mut Vec<Effect>,
 ) {
-    let (pager, store) = match pane {
-        Pane::Output => (&mut state.output_pane, &state.outputs),
-        _ => (&mut state.log_pane, &state.logs),
-    };
+    let mut ticket = state.tickets;
+    let (pager, store) = state.pane_of_mut(pane);
     let snapshot = store.snapshot(pager.sources());
     for index in which(pager) {
-        state.tickets += 1;
-        effects.push(Effect::Scan(index.begin(state.tickets, snapshot.clone())));
+        ticket += 1;
+        effects.push(Effect::Scan(index.begin(ticket, snapshot.clone())));
     }
+    pager.spare_marks(store);
+    state.tickets = ticket;
 }
 
 pub(super) fn found(state: &mut State, found: &Found) {
     state.log_pane.take(found, &state.logs);
     state.output_pane.take(found, &state.outputs);
+    let incident = &mut state.incident;
+    incident.pane.take(found, &incident.store);
     if let Some(pane) = state.jump {
         jump(state, pane);
     }
@@ -116,10 +118,7 @@ pub(super) fn found(state: &mut State, found: &Found) {
 /// Goes to the first hit of a search that had none when it was confirmed.
 fn jump(state: &mut State, pane: Pane) {
     let size = super::current_layout(state).size(pane);
-    let (pager, store) = match pane {
-        Pane::Output => (&mut state.output_pane, &state.outputs),
-        _ => (&mut state.log_pane, &state.logs),
-    };
+    let (pager, store) = state.pane_of_mut(pane);
     let over = pager.search.as_ref().is_none_or(Index::is_done);
     if pager.next_hit(store, size, true) {
         state.jump = None;

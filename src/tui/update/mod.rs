@@ -3,9 +3,12 @@
 mod command;
 mod dialogs;
 mod filter;
+mod incident;
 mod logs;
 mod mouse;
 mod places;
+mod recorded;
+mod replays;
 mod run;
 mod take;
 
@@ -13,6 +16,7 @@ mod take;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ratatui::layout::Rect;
 
@@ -26,6 +30,7 @@ use super::state::tree::Row;
 use super::state::{Pane, State};
 use crate::domain::event::Action;
 use crate::domain::line::SourceId;
+use crate::record::Opened;
 use crate::text::sanitize::sanitize_plain;
 
 /// Takes in one message and says what shall be done about it.
@@ -36,7 +41,7 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Key(key) => on_key(state, key, &mut effects),
         Msg::Paste(text) => dialogs::paste(state, &text, &mut effects),
-        Msg::Mouse(mouse) => mouse::on_mouse(state, mouse),
+        Msg::Mouse(mouse) => mouse::on_mouse(state, mouse, &mut effects),
         Msg::Resize(size) => state.area = size,
         Msg::Tick(now) => {
             state.now = now;
@@ -74,11 +79,14 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         Msg::Replays(Err(problem)) => {
             state.replays.discovery = Discovery::Failed(sanitize_plain(&problem).into_owned());
         }
+        Msg::History(courses) => state.replays.set_courses(courses),
         Msg::Plan { stack, result } => dialogs::planned(state, &stack, result),
         Msg::Run(event) => run::on_event(state, &event),
         Msg::RunEnded { problem } => run::on_end(state, problem, &mut effects),
         Msg::Taken(target, event) => take::taken(state, target, event, &mut effects),
         Msg::PagerEnded(result) => take::pager_ended(state, result),
+        Msg::Incident(ticket, result) => incident::loaded(state, ticket, result),
+        Msg::Output(source, lines) => recorded::output(state, &source, lines),
         Msg::Notice(text) => state.notify(sanitize_plain(&text)),
         Msg::End => dialogs::end(state, &mut effects),
     }
@@ -86,6 +94,11 @@ pub fn update(state: &mut State, msg: Msg) -> Vec<Effect> {
         settle(state, &mut effects);
     }
     effects
+}
+
+/// Looks at a run instead of an engine, from the first frame on.
+pub fn show_recording(state: &mut State, opened: Arc<Opened>) {
+    recorded::open(state, opened);
 }
 
 pub(super) fn current_layout(state: &State) -> Layout {
@@ -165,6 +178,9 @@ fn show_output(state: &mut State, effects: &mut Vec<Effect>) {
         Subject::Step(step) => Some(step_output(step)),
         Subject::Selected => state.replays.selected().map(|r| replay_output(&r.name)),
     };
+    if let Some(source) = &source {
+        recorded::want_output(state, source, effects);
+    }
     let named = source.map(|source| (source, String::new()));
     if state.output_pane.show(named.into_iter().collect()) {
         logs::look_again(state, Pane::Output, effects);

@@ -3,6 +3,7 @@
 use ratatui::layout::Position;
 
 use super::{command, current_layout};
+use crate::tui::effect::Effect;
 use crate::tui::layout::{Layout, PaneArea};
 use crate::tui::msg::{Mouse, MouseAction};
 use crate::tui::state::tree::Row;
@@ -11,7 +12,7 @@ use crate::tui::state::{Pane, State, dialog::Dialog};
 /// Rows per notch of the wheel.
 const WHEEL: isize = 3;
 
-pub(super) fn on_mouse(state: &mut State, mouse: Mouse) {
+pub(super) fn on_mouse(state: &mut State, mouse: Mouse, effects: &mut Vec<Effect>) {
     let layout = current_layout(state);
     let rows = match mouse.action {
         MouseAction::Click => 0,
@@ -20,10 +21,23 @@ pub(super) fn on_mouse(state: &mut State, mouse: Mouse) {
     };
     if let Some(dialog) = &mut state.dialog {
         match dialog {
-            Dialog::Help { top } | Dialog::Details { top, .. } => {
+            Dialog::Help { top }
+            | Dialog::Details { top, .. }
+            | Dialog::Replay { top, .. }
+            | Dialog::Changes { top } => {
                 *top = top.saturating_add_signed(rows);
             }
-            Dialog::Palette { cursor, .. } | Dialog::Record { cursor, .. } => cursor.by(rows),
+            Dialog::Sources { cursor } if mouse.action == MouseAction::Click => {
+                let inner = layout.dialog_inner();
+                if inner.contains(mouse.at) {
+                    cursor.go(cursor.top() + usize::from(mouse.at.y - inner.y));
+                    super::incident::toggle_source(state, effects);
+                }
+            }
+            Dialog::Palette { cursor, .. }
+            | Dialog::Record { cursor, .. }
+            | Dialog::Sources { cursor }
+            | Dialog::RunInfo { cursor } => cursor.by(rows),
             Dialog::Teardown => {
                 if let Some(teardown) = &mut state.teardown {
                     teardown.top = teardown.top.saturating_add_signed(rows);
@@ -31,6 +45,8 @@ pub(super) fn on_mouse(state: &mut State, mouse: Mouse) {
             }
             Dialog::Search { .. }
             | Dialog::Filter { .. }
+            | Dialog::Select { .. }
+            | Dialog::Run(_)
             | Dialog::Time { .. }
             | Dialog::Save { .. }
             | Dialog::Quit => {}
@@ -76,7 +92,7 @@ fn click(state: &mut State, area: &PaneArea, at: Position) {
                 super::run::user_moved(state);
             }
         }
-        Pane::Logs | Pane::Output => {
+        Pane::Logs | Pane::Output | Pane::Incident => {
             if let Some((pane, store, size)) = command::pager(state)
                 && let Some(place) = pane.window(store, size).get(row)
             {
@@ -94,18 +110,10 @@ fn wheel(state: &mut State, layout: &Layout, area: &PaneArea, rows: isize) {
             state.replays.cursor.by(rows);
             super::run::user_moved(state);
         }
-        Pane::Logs => command::move_by(
-            &mut state.log_pane,
-            &state.logs,
-            layout.size(Pane::Logs),
-            rows,
-        ),
-        Pane::Output => command::move_by(
-            &mut state.output_pane,
-            &state.outputs,
-            layout.size(Pane::Output),
-            rows,
-        ),
+        pane @ (Pane::Logs | Pane::Output | Pane::Incident) => {
+            let (pager, store) = state.pane_of_mut(pane);
+            command::move_by(pager, store, layout.size(pane), rows);
+        }
         Pane::Diagnostics => {}
     }
 }

@@ -62,7 +62,12 @@ pub(super) fn go_to_time(state: &mut State, text: &str, effects: &mut Vec<Effect
         state.dialog = None;
         return;
     }
-    let now = state.now.to_zoned(state.setup.zone.clone());
+    let now = match &state.recorded {
+        // Only the logs are by the clock of the engine.
+        Some(recorded) if state.focus != Pane::Logs => recorded.opened.by_runner(state.now),
+        _ => state.now,
+    };
+    let now = now.to_zoned(state.setup.zone.clone());
     match parse_moment(text, &now) {
         Some(at) => {
             state.dialog = None;

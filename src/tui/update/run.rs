@@ -3,7 +3,9 @@
 use crate::domain::line::{Channel, SourceId};
 use crate::domain::plan::Fingerprint;
 use crate::domain::replay::ReplayName;
-use crate::domain::run::{ReplayResult, RunEvent, RunEventKind, StepOutcome, Summary, Verdict};
+use crate::domain::run::{
+    ReplayResult, RunEvent, RunEventKind, Seconds, StepOutcome, Summary, Verdict,
+};
 use crate::domain::scope::StackName;
 use crate::text::sanitize::sanitize_plain;
 use crate::tui::effect::{Effect, Job};
@@ -37,7 +39,8 @@ pub(super) fn run(state: &mut State, names: Vec<ReplayName>, effects: &mut Vec<E
     if names.is_empty() {
         state.notify("there is no replay to run");
     } else {
-        start(state, Job::Run(names), effects);
+        let policy = state.policy.clone();
+        start(state, Job::Run(names, policy), effects);
     }
 }
 
@@ -108,8 +111,10 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
                 state.subject = Subject::Step(*step);
             }
         }
-        RunEventKind::StepOutput { step, line } => {
-            output(state, event, &step_output(*step), line);
+        RunEventKind::StepOutput { step, lines } => {
+            for line in lines.iter() {
+                output(state, event, &step_output(*step), line);
+            }
         }
         RunEventKind::StepFinished {
             step,
@@ -134,7 +139,10 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
             if *attempt <= 1 {
                 clear_output(state, &source);
             } else {
-                let text = format!("── attempt {attempt} ──");
+                let of = state
+                    .attempts()
+                    .map_or_else(String::new, |most| format!(" of {most}"));
+                let text = format!("── attempt {attempt}{of} ──");
                 output(state, event, &source, text.as_bytes());
             }
             if follow {
@@ -142,10 +150,16 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
                 state.subject = Subject::Selected;
             }
         }
-        RunEventKind::ReplayOutput { replay, line } => {
-            output(state, event, &replay_output(replay), line);
+        RunEventKind::ReplayOutput { replay, lines } => {
+            for line in lines.iter() {
+                output(state, event, &replay_output(replay), line);
+            }
         }
         RunEventKind::ReplayFinished(result) => {
+            let active = state.active.as_ref();
+            if let Some(run) = active.and_then(|active| active.summary.run.clone()) {
+                state.ran_in.insert(result.replay.clone(), run);
+            }
             complete_output(
                 state,
                 event,
@@ -153,6 +167,10 @@ pub(super) fn on_event(state: &mut State, event: &RunEvent) {
                 &result.output.text(),
             );
             leave_reason(state, event, result);
+            let is_repeated = state.active.as_ref().is_some_and(Active::is_repeated);
+            if result.attempt > 1 || result.retried || is_repeated {
+                leave_end(state, event, result);
+            }
         }
         RunEventKind::LeftToOthers(spared) => {
             let count = spared.len();
@@ -184,6 +202,21 @@ fn leave_reason(state: &mut State, event: &RunEvent, result: &ReplayResult) {
             text.as_bytes(),
         );
     }
+}
+
+/// Where outputs of several attempts follow each other, each says how it ended.
+fn leave_end(state: &mut State, event: &RunEvent, result: &ReplayResult) {
+    let (number, verdict) = (result.attempt, &result.verdict);
+    let text = format!(
+        "── attempt {number}: {verdict}, {} ──",
+        Seconds(result.took)
+    );
+    output(
+        state,
+        event,
+        &replay_output(&result.replay),
+        text.as_bytes(),
+    );
 }
 
 fn clear_output(state: &mut State, source: &SourceId) {
@@ -246,13 +279,16 @@ pub(super) fn on_end(state: &mut State, problem: Option<String>, effects: &mut V
         What::Job(_) => (state.last, state.taken_down) = (Some(summary), None),
         What::Teardown(_) => state.taken_down = Some(summary),
     }
-    let ran = matches!(active.what, What::Job(Job::Run(_))) && !step_failed(&active);
+    let ran = matches!(active.what, What::Job(Job::Run(..))) && !step_failed(&active);
     if active.follow
         && ran
         && let Some(first) = state.replays.failed().first()
     {
         let first = first.clone();
         state.replays.select(&first);
+    }
+    if let What::Job(Job::Run(..)) = &active.what {
+        effects.push(Effect::ReadHistory);
     }
     if let What::Teardown(_) = &active.what {
         end_teardown(state, &active, problem);
@@ -286,10 +322,10 @@ fn announce(state: &mut State, job: &Job, summary: &Summary) {
         match job {
             Job::Up => "the harness is up and seeded".to_owned(),
             Job::Seed => "seeded".to_owned(),
-            Job::Run(_) => {
+            Job::Run(..) => {
                 let counts = summary.counts();
                 let ran = summary.results.len();
-                match ran - counts.passed - counts.skipped {
+                match counts.bad() {
                     0 => format!("no replay failed, {ran} ran"),
                     bad => format!("{bad} of {ran} replays did not pass"),
                 }

@@ -175,7 +175,9 @@ pub(super) fn open_save(state: &mut State) {
 /// `./tenant-2026-11-22T01-40-00.log`
 fn proposed(state: &State) -> String {
     let (pager, _) = state.pane_of(state.focus);
+    let incident = (state.focus == Pane::Incident).then_some(&state.incident.replay);
     let name = match pager.sources() {
+        _ if let Some(Some(replay)) = incident => replay.to_string(),
         [source] => {
             let name = pager.name(source).filter(|name| !name.is_empty());
             name.unwrap_or(&source.0).to_owned()
@@ -293,10 +295,7 @@ pub(super) fn step_record(state: &mut State, by: isize) {
         return;
     };
     let size = current_layout(state).size(pane);
-    let (pager, store) = match pane {
-        Pane::Output => (&mut state.output_pane, &state.outputs),
-        _ => (&mut state.log_pane, &state.logs),
-    };
+    let (pager, store) = state.pane_of_mut(pane);
     pager.pick_by(store, size, by);
     let Some(at) = pager.picked.map(|pick| pick.at) else {
         return;
@@ -324,10 +323,7 @@ pub(super) fn choose_field(state: &mut State) {
     };
     let source = state.pane_of(pane).1.source_id(line.source()).cloned();
     let Some(source) = source else { return };
-    let pager = match pane {
-        Pane::Output => &mut state.output_pane,
-        _ => &mut state.log_pane,
-    };
+    let pager = state.pane_of_mut(pane).0;
     let chosen = pager.chosen.entry(source).or_default();
     match chosen.iter().position(|other| *other == field) {
         Some(at) => {

@@ -1,6 +1,8 @@
 //! Keys as text, and what they do.
 
 mod finding;
+mod incident;
+mod selecting;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -23,6 +25,7 @@ use crate::domain::run::{Ending, Output, RunEventKind, StepOutcome, Verdict};
 use crate::domain::scope::StackName;
 use crate::logs::extract::Form;
 use crate::logs::{FollowEvent, PageEvent, Piece};
+use crate::replay::Policy;
 use crate::tui::effect::{Effect, Job, PageRequest, Target};
 use crate::tui::fixtures::{
     ago, busy, connected, containers, event, finished, fresh, key, keys, line, now, plan, press,
@@ -53,6 +56,11 @@ fn all_effects(state: &mut State, text: &str) -> Vec<Effect> {
 
 fn names(list: &[&str]) -> Vec<ReplayName> {
     list.iter().map(|name| ReplayName::new(*name)).collect()
+}
+
+/// A run as it is unless somebody asks for something else.
+fn job(names: Vec<ReplayName>) -> Job {
+    Job::Run(names, Policy::default())
 }
 
 fn sources(list: &[&str]) -> BTreeSet<SourceId> {
@@ -97,20 +105,20 @@ fn keys_and_what_they_ask_for() {
             "not-run-yet",
         ])
     };
-    let run = |list: &[&str]| vec![Effect::Start(Job::Run(names(list)))];
+    let run = |list: &[&str]| vec![Effect::Start(job(names(list)))];
     let table: Vec<(&str, Vec<Effect>)> = vec![
         ("", vec![]),
         ("u", vec![Effect::Start(Job::Up)]),
         ("s", vec![Effect::Start(Job::Seed)]),
-        ("a", vec![Effect::Start(Job::Run(all()))]),
-        ("ax", vec![Effect::Start(Job::Run(all())), Effect::Cancel]),
+        ("a", vec![Effect::Start(job(all()))]),
+        ("ax", vec![Effect::Start(job(all())), Effect::Cancel]),
         (
             "axx",
-            vec![Effect::Start(Job::Run(all())), Effect::Cancel, Effect::Kill],
+            vec![Effect::Start(job(all())), Effect::Cancel, Effect::Kill],
         ),
         (
             "axxx",
-            vec![Effect::Start(Job::Run(all())), Effect::Cancel, Effect::Kill],
+            vec![Effect::Start(job(all())), Effect::Cancel, Effect::Kill],
         ),
         // One thing at a time.
         ("uu", vec![Effect::Start(Job::Up)]),
@@ -169,10 +177,7 @@ fn keys_and_what_they_ask_for() {
 fn what_failed_is_run_again() {
     let mut state = after_a_run();
     let failed = names(&["peer-discovery-404", "seed-twice"]);
-    assert_eq!(
-        effects_of(&mut state, "f"),
-        [Effect::Start(Job::Run(failed))]
-    );
+    assert_eq!(effects_of(&mut state, "f"), [Effect::Start(job(failed))]);
 }
 
 #[test]
@@ -237,7 +242,7 @@ fn a_harness_of_several_stacks_is_taken_down_by_the_name_of_them_all() {
 /// and nothing of it removes anything.
 #[test]
 fn every_command_in_every_context() {
-    let contexts: [(&str, Context); 13] = [
+    let contexts: [(&str, Context); 16] = [
         ("", Context::Containers),
         ("<tab>", Context::Replays),
         ("<tab><tab>", Context::Logs),
@@ -248,6 +253,9 @@ fn every_command_in_every_context() {
         (":", Context::Palette),
         ("2/", Context::Search),
         ("2&", Context::Search),
+        ("<tab>/", Context::Search),
+        ("<tab>i", Context::Details),
+        ("<tab>p", Context::RunForm),
         ("2@", Context::Search),
         ("T", Context::Teardown),
         ("uq", Context::Quit),
@@ -1123,7 +1131,7 @@ fn a_failed_step_shows_its_output_even_if_it_came_only_at_the_end() {
         event(RunEventKind::StepStarted { step: Step::Seed }),
     );
     let output = Output {
-        head: b"psql: connection refused\n".to_vec(),
+        head: Arc::from(*b"psql: connection refused\n"),
         ..Output::default()
     };
     let outcome = StepOutcome::Failed {

@@ -185,6 +185,8 @@ fn draw_group(state: &State, group: &Group, columns: Columns, line: &mut Row<'_>
         "▾"
     };
     let count = match (group.len(), group.up) {
+        (0, _) if state.recorded.is_some() => "not seen".to_owned(),
+        (all, _) if state.recorded.is_some() => format!("{all} seen"),
         (0, _) => "nothing up".to_owned(),
         (all, up) if all == up => format!("{up} up"),
         (all, up) => format!("{up}/{all} up"),
@@ -197,7 +199,16 @@ fn draw_group(state: &State, group: &Group, columns: Columns, line: &mut Row<'_>
         .skip(1)
         .cell(&count, WORD, theme.style(Role::Text))
         .skip(1)
-        .text(group.kind.word(), theme.style(kind_role(group)));
+        .text(standing(state, group), theme.style(kind_role(group)));
+}
+
+/// What may happen to it; in a recording nothing may.
+fn standing(state: &State, group: &Group) -> &'static str {
+    match (&state.recorded, group.kind) {
+        (Some(_), tree::GroupKind::Harness(_)) => "harness",
+        (Some(_), tree::GroupKind::Stack(_) | tree::GroupKind::Label) => "",
+        (_, kind) => kind.word(),
+    }
 }
 
 fn kind_role(group: &Group) -> Role {
@@ -225,7 +236,7 @@ fn draw_container(state: &State, container: &Container, columns: Columns, line: 
     gap(line, columns.word);
     line.cell(&container.word(), columns.word, theme.style(role));
     gap(line, columns.age);
-    line.number(&age(state.now, age_of(container)), columns.age, plain);
+    line.number(&age(state.as_of(), age_of(container)), columns.age, plain);
     let sample = state.samples.get(&container.id);
     let cpu = sample.and_then(|sample| sample.cpu_percent);
     gap(line, columns.cpu);
@@ -270,7 +281,7 @@ fn age_of(container: &Container) -> jiff::Timestamp {
 pub(super) fn badges(state: &State, container: &Container) -> Vec<Badge> {
     let placement = state.setup.scope.place(&container.labels);
     let out_of_memory = state.tree.is_out_of_memory(container);
-    badge::badges(container, &placement, out_of_memory, state.now)
+    badge::badges(container, &placement, out_of_memory, state.as_of())
 }
 
 /// As many of the badges as fit, at least the first, and how many more there are.
@@ -313,6 +324,10 @@ fn hint(state: &State, inner: Rect, used: usize, buffer: &mut Buffer) {
 }
 
 fn hint_text(state: &State) -> Option<String> {
+    if state.recorded.is_some() {
+        let nothing = state.tree.heard() && state.tree.containers().is_empty();
+        return nothing.then(|| "the run has recorded no container".to_owned());
+    }
     if state.active.is_some() {
         return None;
     }

@@ -15,6 +15,20 @@ use crate::tui::state::State;
 /// Columns of the labels on the left.
 pub(crate) const LABEL: usize = 14;
 
+/// Adds a value in as many rows as it takes, of which the first has the label.
+pub(super) fn labelled(
+    lines: &mut Vec<(String, String)>,
+    columns: usize,
+    label: &str,
+    value: &str,
+) {
+    let value = sanitize_plain(value);
+    for (index, row) in rows(&value, columns).into_iter().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        lines.push((label.to_owned(), value[row].to_owned()));
+    }
+}
+
 /// Label and value; a long value goes on in rows without a label.
 pub(crate) fn lines(state: &State, source: &SourceId, columns: usize) -> Vec<(String, String)> {
     let Some(container) = state.tree.container(source) else {
@@ -22,13 +36,7 @@ pub(crate) fn lines(state: &State, source: &SourceId, columns: usize) -> Vec<(St
     };
     let columns = columns.saturating_sub(LABEL).max(10);
     let mut lines = Vec::new();
-    let mut add = |label: &str, value: &str| {
-        let value = sanitize_plain(value);
-        for (index, row) in rows(&value, columns).into_iter().enumerate() {
-            let label = if index == 0 { label } else { "" };
-            lines.push((label.to_owned(), value[row].to_owned()));
-        }
-    };
+    let mut add = |label: &str, value: &str| labelled(&mut lines, columns, label, value);
     facts(state, container, columns, &mut add);
     let output = container
         .detail

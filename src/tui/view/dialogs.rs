@@ -7,7 +7,8 @@ use tui_input::Input;
 use super::details::{self, LABEL};
 use super::draw::{Row, dialog, prose};
 use super::help::{self, HelpLine};
-use super::{record, sought, teardown};
+use super::{incident, record, replay, run_form, run_info, sought, teardown};
+use crate::replay::Query;
 use crate::text::sanitize::sanitize_plain;
 use crate::text::width::width;
 use crate::tui::layout::Layout;
@@ -32,6 +33,20 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, frame: &mut Frame
                     .text(value, theme.style(Role::Text));
             }
         }
+        Dialog::Replay { name, top } => {
+            let theme = state.setup.theme;
+            let title = sanitize_plain(name.as_str());
+            dialog(frame.buffer_mut(), area, &title, theme);
+            let lines = replay::lines(state, name, usize::from(inner.width));
+            for (index, (label, value)) in visible(&lines, *top, inner).enumerate() {
+                Row::new(frame.buffer_mut(), inner, index)
+                    .cell(label, LABEL, theme.style(Role::Muted))
+                    .text(value, theme.style(Role::Text));
+            }
+            more(state, area, lines.len().saturating_sub(*top), inner, frame);
+        }
+        Dialog::Run(form) => run_form::draw(state, form, area, inner, frame.buffer_mut()),
+        Dialog::Select { input, .. } => draw_select(state, area, input, frame),
         Dialog::Palette { input, cursor } => {
             draw_palette(state, area, inner, input, cursor.at(), cursor.top(), frame);
         }
@@ -40,6 +55,28 @@ pub(super) fn draw(state: &State, layout: &Layout, area: Rect, frame: &mut Frame
             dialog(frame.buffer_mut(), area, "Line", theme);
             let rows = record::rows(state, *pane, *line, usize::from(inner.width));
             record::draw(state, &rows, *cursor, inner, frame.buffer_mut());
+            let left = rows.len().saturating_sub(cursor.top());
+            more(state, area, left, inner, frame);
+        }
+        Dialog::Sources { cursor } => {
+            dialog(frame.buffer_mut(), area, "Sources", state.setup.theme);
+            incident::draw_sources(state, *cursor, inner, frame.buffer_mut());
+            let left = state.incident.shown.len().saturating_sub(cursor.top());
+            more(state, area, left, inner, frame);
+        }
+        Dialog::Changes { top } => {
+            dialog(frame.buffer_mut(), area, "Changes", state.setup.theme);
+            let lines = incident::all_notes(state, usize::from(inner.width));
+            for (index, (text, role)) in visible(&lines, *top, inner).enumerate() {
+                Row::new(frame.buffer_mut(), inner, index)
+                    .text(text, state.setup.theme.style(*role));
+            }
+            more(state, area, lines.len().saturating_sub(*top), inner, frame);
+        }
+        Dialog::RunInfo { cursor } => {
+            dialog(frame.buffer_mut(), area, "Run", state.setup.theme);
+            let rows = run_info::rows(state, usize::from(inner.width));
+            run_info::draw(state, &rows, *cursor, inner, frame.buffer_mut());
             let left = rows.len().saturating_sub(cursor.top());
             more(state, area, left, inner, frame);
         }
@@ -77,7 +114,7 @@ fn draw_help(state: &State, area: Rect, inner: Rect, top: usize, frame: &mut Fra
         &format!("Help: {}", context.title()),
         theme,
     );
-    let lines = help::lines(context, usize::from(inner.width));
+    let lines = help::lines(context, state.recorded.is_some(), usize::from(inner.width));
     for (index, line) in visible(&lines, top, inner).enumerate() {
         let mut row = Row::new(frame.buffer_mut(), inner, index);
         match line {
@@ -140,10 +177,7 @@ fn draw_input(
 
 fn draw_search(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut Frame<'_>) {
     draw_input(state, area, 0, "/", input, frame);
-    let pager = match pane {
-        Pane::Output => &state.output_pane,
-        _ => &state.log_pane,
-    };
+    let (pager, _) = state.pane_of(pane);
     if let Some(search) = &pager.search {
         let matcher = search.sieve().matcher.as_ref();
         let literal = if matcher.is_some_and(|matcher| matcher.problem().is_some()) {
@@ -162,10 +196,7 @@ fn draw_search(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut
 
 fn draw_filter(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut Frame<'_>) {
     draw_input(state, area, 0, "&", input, frame);
-    let (pager, store) = match pane {
-        Pane::Output => (&state.output_pane, &state.outputs),
-        _ => (&state.log_pane, &state.logs),
-    };
+    let (pager, store) = state.pane_of(pane);
     match pager.filtering() {
         Some(filter) => {
             let passed = sought::passed(pager, filter, store);
@@ -173,6 +204,23 @@ fn draw_filter(state: &State, area: Rect, pane: Pane, input: &Input, frame: &mut
         }
         None => beside(state, area, " a leading ! shows the others ", frame),
     }
+}
+
+fn draw_select(state: &State, area: Rect, input: &Input, frame: &mut Frame<'_>) {
+    draw_input(state, area, 0, "/", input, frame);
+    let replays = &state.replays;
+    let text = match Query::parse(input.value()) {
+        Ok(None) => " name tag:net is:failed and or not ".to_owned(),
+        Ok(Some(query)) => match query.unknown(replays.found()) {
+            Some(unknown) => format!(" {} ", sanitize_plain(&unknown.to_string())),
+            None => {
+                let (shown, all) = (replays.list().len(), replays.found().len());
+                format!(" {shown} of {all} replays ")
+            }
+        },
+        Err(mistake) => format!(" {} ", sanitize_plain(&mistake.to_string())),
+    };
+    beside(state, area, &text, frame);
 }
 
 /// Says something at the right of a prompt, where there is room for it.
@@ -200,7 +248,11 @@ fn draw_palette(
 ) {
     let theme = state.setup.theme;
     dialog(frame.buffer_mut(), area, "Commands", theme);
-    let offers = offers(state.focus.context(), input.value());
+    let offers = offers(
+        state.focus.context(),
+        state.recorded.is_some(),
+        input.value(),
+    );
     let list = Rect {
         y: inner.y + 2.min(inner.height),
         height: inner.height.saturating_sub(2),
@@ -213,7 +265,7 @@ fn draw_palette(
                 if selected { "› " } else { "  " },
                 theme.style(Role::Strong),
             )
-            .cell(spec.name, 15, theme.style(Role::Strong))
+            .cell(spec.name, 17, theme.style(Role::Strong))
             .cell(spec.keys.first().unwrap_or(&""), 10, theme.style(Role::Key))
             .text(spec.description, theme.style(Role::Muted));
         if selected {

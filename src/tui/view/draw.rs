@@ -19,6 +19,8 @@ pub(super) struct Row<'a> {
     x: u16,
     y: u16,
     end: u16,
+    /// What `end` is while nothing is held back.
+    limit: u16,
 }
 
 impl<'a> Row<'a> {
@@ -27,11 +29,13 @@ impl<'a> Row<'a> {
         let area = area.intersection(buffer.area);
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let inside = index < area.height;
+        let end = if inside { area.right() } else { area.x };
         Self {
             buffer,
             x: area.x,
             y: area.y.saturating_add(if inside { index } else { 0 }),
-            end: if inside { area.right() } else { area.x },
+            end,
+            limit: end,
         }
     }
 
@@ -66,6 +70,20 @@ impl<'a> Row<'a> {
     pub(super) fn skip(&mut self, columns: usize) -> &mut Self {
         let columns = u16::try_from(columns.min(self.room())).unwrap_or(0);
         self.x += columns;
+        self
+    }
+
+    /// Writes nothing into the last columns, until they are released.
+    pub(super) fn hold_back(&mut self, columns: usize) -> &mut Self {
+        let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+        self.end = self.end.saturating_sub(columns).max(self.x);
+        self
+    }
+
+    /// As many as were held back and were there.
+    pub(super) fn release(&mut self, columns: usize) -> &mut Self {
+        let columns = u16::try_from(columns).unwrap_or(u16::MAX);
+        self.end = self.end.saturating_add(columns).min(self.limit);
         self
     }
 
@@ -211,15 +229,6 @@ pub(super) fn clock(at: Timestamp, zone: &TimeZone) -> String {
     at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
 }
 
-/// A bar of `columns`, filled by eighths.
-pub(super) fn bar(part: f64, columns: usize) -> String {
-    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (part.clamp(0.0, 1.0) * columns as f64 * 8.0).round() as usize;
-    let mut bar = "█".repeat(eighths / 8);
-    bar.push_str(EIGHTHS[eighths % 8]);
-    pad(&bar.replace('…', ""), columns)
-}
-
 /// Prose in rows, broken between words.
 pub(super) fn prose(text: &str, columns: usize) -> Vec<String> {
     let mut rows = vec![String::new()];
@@ -254,17 +263,6 @@ mod tests {
         assert_eq!(age(at(86_400 * 9), at(0)), "9d");
         assert_eq!(age(at(0), at(5)), "0s");
         assert_eq!(counting(Duration::from_secs(67)), "1 m 07 s");
-    }
-
-    #[test]
-    fn a_bar_is_as_wide_as_it_shall_be() {
-        for columns in [0, 1, 7] {
-            for part in [-1.0, 0.0, 0.33, 0.5, 1.0, 7.0, f64::NAN] {
-                assert_eq!(width(&bar(part, columns)), columns);
-            }
-        }
-        assert_eq!(bar(0.5, 4), "██  ");
-        assert_eq!(bar(0.3125, 2), "▋ ");
     }
 
     #[test]

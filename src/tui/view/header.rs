@@ -4,10 +4,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::draw::{Row, bar, bytes, clock, counting, elapsed};
+use super::draw::{Row, bytes, clock, counting, elapsed};
 use crate::domain::link::Link;
+use crate::text::bar::bar;
 use crate::text::sanitize::{sanitize, sanitize_plain};
 use crate::text::width::{truncate, width};
+use crate::tui::state::recorded::Recorded;
 use crate::tui::state::replays::Status;
 use crate::tui::state::run::{Active, Stopping, What};
 use crate::tui::state::{State, run::CurrentStep};
@@ -67,6 +69,15 @@ fn left(state: &State, theme: Theme) -> Vec<Piece> {
             4,
         ),
     ];
+    if let Some(recorded) = &state.recorded {
+        // Where there is room for one thing only, this is it: nothing of all this is so now.
+        pieces.truncate(1);
+        let (outcome, good) = recorded.outcome();
+        let role = if good { Role::Good } else { Role::Bad };
+        pieces.push(piece(recording(state, recorded), Role::Strong, 0));
+        pieces.push(piece(outcome, role, 1));
+        return pieces;
+    }
     match &state.link {
         Link::Connecting => pieces.push(piece("◌ connecting".to_owned(), Role::Busy, 0)),
         Link::Up(info) => {
@@ -91,6 +102,16 @@ fn left(state: &State, theme: Theme) -> Vec<Piece> {
     pieces
 }
 
+/// `▣ recording 2026-11-21 12:03 of tenant-harness`
+fn recording(state: &State, recorded: &Recorded) -> String {
+    let name = truncate(&sanitize_plain(&state.setup.name), 24).into_owned();
+    let at = recorded.summary().started.map_or_else(String::new, |at| {
+        let at = at.to_zoned(state.setup.zone.clone());
+        at.strftime(" %Y-%m-%d %H:%M").to_string()
+    });
+    format!("▣ recording{at} of {name}")
+}
+
 /// A version to its second number.
 fn short(version: &str) -> String {
     version.split('.').take(2).collect::<Vec<_>>().join(".")
@@ -106,23 +127,33 @@ fn right(state: &State, theme: Theme) -> Vec<Piece> {
     if let Some(active) = &state.active {
         pieces.push(piece(activity(state, active), Role::Busy, 1));
     }
+    let logs = format!(
+        "logs {} / {}",
+        bytes(state.logs.held()),
+        bytes(state.logs.budget())
+    );
+    let logs = piece(logs, Role::Muted, 8);
+    // It has no time but that of its lines.
+    if state.recorded.is_some() {
+        return vec![logs];
+    }
     let counts = state.replays.counts();
-    let bad = counts.failed + counts.timed_out + counts.aborted + counts.could_not_start;
     for (symbol, count, role) in [
         ("✔", counts.passed, Role::Good),
-        ("✘", bad, Role::Bad),
+        ("✘", counts.failures(), Role::Bad),
+        ("■", counts.aborted, Role::Warning),
+        ("x", counts.failed_as_expected, Role::Muted),
         ("⊘", counts.skipped, Role::Muted),
     ] {
         if count > 0 {
             pieces.push(piece(format!("{symbol} {count}"), role, 2));
         }
     }
-    let logs = format!(
-        "logs {} / {}",
-        bytes(state.logs.held()),
-        bytes(state.logs.budget())
-    );
-    pieces.push(piece(logs, Role::Muted, 8));
+    let told: Vec<String> = super::replays::marks(state, &counts).collect();
+    if !told.is_empty() {
+        pieces.push(piece(told.join(", "), Role::Warning, 3));
+    }
+    pieces.push(logs);
     pieces.push(piece(clock(state.now, &state.setup.zone), Role::Text, 5));
     pieces
 }
@@ -139,7 +170,7 @@ fn activity(state: &State, active: &Active) -> String {
     let status = |wanted: fn(&Status) -> bool| {
         state
             .replays
-            .list()
+            .found()
             .iter()
             .filter_map(|replay| state.replays.status(&replay.name))
             .filter(|status| wanted(status))

@@ -18,13 +18,15 @@ pub(crate) enum HelpLine {
 }
 
 /// What is particular to the place first, then what works in every pane.
-pub(crate) fn lines(context: Context, columns: usize) -> Vec<HelpLine> {
+pub(crate) fn lines(context: Context, in_recording: bool, columns: usize) -> Vec<HelpLine> {
     let everywhere = |contexts: &[Context]| contexts.contains(&Context::Diagnostics);
     let part = |general: bool| {
         COMMANDS
             .iter()
             .filter(move |spec| {
-                spec.contexts.contains(&context) && everywhere(spec.contexts) == general
+                spec.contexts.contains(&context)
+                    && everywhere(spec.contexts) == general
+                    && spec.command.is_offered(in_recording)
             })
             .flat_map(move |spec| {
                 let rows = prose(spec.description, columns.saturating_sub(KEYS).max(10));

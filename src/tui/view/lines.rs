@@ -13,8 +13,9 @@ use super::header::step_text;
 use super::replays::{verdict_role, verdict_words};
 use super::sought;
 use crate::domain::container::Container;
+use crate::domain::incident::Offset;
 use crate::domain::line::Mark;
-use crate::domain::run::Seconds;
+use crate::domain::run::{Flaky, Seconds};
 use crate::logs::store::{Content, Entry, Gap, LineId, LogStore};
 use crate::text::level::Level;
 use crate::text::sanitize::sanitize_plain;
@@ -28,7 +29,7 @@ use crate::tui::theme::Role;
 
 pub(super) fn draw_logs(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
     let pager = &state.log_pane;
-    let mut parts = position(pager, &state.logs);
+    let mut parts = position(state, pager, &state.logs);
     let evicted = pager.lines(&state.logs).merged().evicted();
     if evicted > 0 {
         parts.push((format!("{evicted} older dropped"), Role::Warning));
@@ -71,13 +72,21 @@ fn emptiness(state: &State) -> Option<Cow<'static, str>> {
     let has_tty = |c: &Container| c.detail.as_ref().is_some_and(|detail| detail.tty);
     Some(if pager.sources().is_empty() {
         match state.tree.selected_group() {
+            Some(group) if group.is_empty() && state.recorded.is_some() => format!(
+                "the run has seen nothing of {}",
+                sanitize_plain(&group.name)
+            )
+            .into(),
             Some(group) if group.is_empty() => {
                 format!("nothing of {} is up", sanitize_plain(&group.name)).into()
             }
             _ => "select a container".into(),
         }
-    } else if containers.any(|container| container.is_some_and(has_tty)) {
+    } else if state.recorded.is_none() && containers.any(|container| container.is_some_and(has_tty))
+    {
         "nothing printed yet · with a TTY, nothing comes before a whole line".into()
+    } else if state.recorded.is_some() {
+        "nothing was recorded of it".into()
     } else {
         "nothing printed yet".into()
     })
@@ -86,7 +95,7 @@ fn emptiness(state: &State) -> Option<Cow<'static, str>> {
 pub(super) fn draw_output(state: &State, area: &PaneArea, focused: bool, buffer: &mut Buffer) {
     let pager = &state.output_pane;
     let (name, mut parts) = output_title(state);
-    parts.extend(position(pager, &state.outputs));
+    parts.extend(position(state, pager, &state.outputs));
     let title = Title { name: &name, parts };
     pane(buffer, area, &title, focused, state.setup.theme);
     if pager.lines(&state.outputs).is_empty() {
@@ -116,12 +125,18 @@ fn output_title(state: &State) -> (String, Vec<(String, Role)>) {
     let name = sanitize_plain(replay.name.as_str()).into_owned();
     let mut parts = Vec::new();
     match state.replays.status(&replay.name) {
-        Some(Status::Done {
-            verdict,
-            took,
-            attempt,
-            ..
-        }) => {
+        Some(
+            done @ Status::Done {
+                verdict,
+                took,
+                attempt,
+                flaky,
+                slow,
+                leaky,
+                ..
+            },
+        ) => {
+            let ok = done.is_ok();
             let words = verdict_words(verdict);
             let words = if words.is_empty() {
                 verdict.word().to_owned()
@@ -129,15 +144,33 @@ fn output_title(state: &State) -> (String, Vec<(String, Role)>) {
                 words
             };
             parts.push((
-                format!("{} {words}", verdict.symbol()),
-                verdict_role(verdict),
+                format!("{} {words}", verdict.symbol_of(ok)),
+                verdict_role(verdict, ok),
             ));
             parts.push((Seconds(*took).to_string(), Role::Text));
             if *attempt > 1 {
                 parts.push((format!("attempt {attempt}"), Role::Text));
             }
+            for (is, word) in [
+                (*flaky == Flaky::Tolerated, "flaky"),
+                (*flaky == Flaky::Fails, "flaky, fails"),
+                (*slow, "slow"),
+                (*leaky, "leaky"),
+            ] {
+                if is {
+                    parts.push((word.to_owned(), Role::Warning));
+                }
+            }
         }
-        Some(Status::Running { .. }) => parts.push(("▶ running".to_owned(), Role::Busy)),
+        Some(Status::Running { attempt, .. }) => {
+            parts.push(("▶ running".to_owned(), Role::Busy));
+            if *attempt > 1 {
+                let of = state
+                    .attempts()
+                    .map_or_else(String::new, |most| format!(" of {most}"));
+                parts.push((format!("attempt {attempt}{of}"), Role::Warning));
+            }
+        }
         Some(Status::Queued) => parts.push(("waiting".to_owned(), Role::Muted)),
         None => {}
     }
@@ -146,7 +179,10 @@ fn output_title(state: &State) -> (String, Vec<(String, Role)>) {
 
 fn output_hint(state: &State) -> String {
     if let Subject::Step(_) = state.subject {
-        return "nothing printed yet".to_owned();
+        return match state.recorded {
+            Some(_) => "it printed nothing".to_owned(),
+            None => "nothing printed yet".to_owned(),
+        };
     }
     let Some(replay) = state.replays.selected() else {
         return "the output of the selected replay is shown here".to_owned();
@@ -161,6 +197,7 @@ fn output_hint(state: &State) -> String {
         text.push_str(" · ");
     }
     text.push_str(match state.replays.status(&replay.name) {
+        None if state.recorded.is_some() => "the run did not come to it",
         None => "not run yet · r runs it",
         Some(Status::Queued) => "waiting for its turn",
         Some(Status::Running { .. }) => "nothing printed yet",
@@ -182,11 +219,23 @@ fn place(pager: &Pager, store: &LogStore) -> (String, Role) {
 }
 
 /// Following or paused, and what is sought.
-fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
+fn position(state: &State, pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
     let mut parts = Vec::new();
-    if !pager.lines(store).is_empty() {
+    // Nothing more comes in a recording.
+    if state.recorded.is_some() {
+        if pager.is_following() && !pager.lines(store).is_empty() {
+            parts.push(("the end".to_owned(), Role::Muted));
+        }
+    } else if !pager.lines(store).is_empty() {
         parts.push(place(pager, store));
     }
+    parts.extend(looked_for(pager, store));
+    parts
+}
+
+/// What is sought, marked and picked.
+pub(super) fn looked_for(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
+    let mut parts = Vec::new();
     let sought = [sought::filter(pager, store), sought::search(pager)];
     parts.extend(
         sought
@@ -215,7 +264,7 @@ fn position(pager: &Pager, store: &LogStore) -> Vec<(String, Role)> {
     parts
 }
 
-fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
+pub(super) fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
     let columns = usize::from(inner.width).saturating_sub(2);
     for (index, line) in prose(text, columns).iter().enumerate() {
         Row::new(buffer, inner, index)
@@ -224,7 +273,13 @@ fn say(state: &State, text: &str, inner: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn draw_lines(state: &State, pager: &Pager, store: &LogStore, inner: Rect, buffer: &mut Buffer) {
+pub(super) fn draw_lines(
+    state: &State,
+    pager: &Pager,
+    store: &LogStore,
+    inner: Rect,
+    buffer: &mut Buffer,
+) {
     let gutter = pager.gutter(usize::from(inner.width));
     let gone_to = pager.gone_to(store);
     // The rows of a wrapped line follow each other; it is decoded once for all of them.
@@ -282,6 +337,14 @@ fn draw_sign(
     row: &mut Row<'_>,
 ) {
     let is_current = gone_to == Some(entry.id);
+    if let Some(mark) = pager.marks.get(&entry.id) {
+        let sign = match is_current {
+            true => format!("{}›", mark.symbol()),
+            false => mark.symbol().to_owned(),
+        };
+        row.cell(&sign, 2, state.setup.theme.style(Role::Bad));
+        return;
+    }
     let (sign, role) = match pager.bookmarks.contains(entry.source, entry.id) {
         true if is_current => ("◆", Role::Key),
         true => ("◆", Role::Busy),
@@ -307,6 +370,17 @@ fn draw_gutter(
     if gutter.stamp > 0 {
         let text = stamp(state, pager.stamps, entry.id.time());
         row.cell(&text, gutter.stamp, theme.style(Role::Muted));
+    }
+    if gutter.offset > 0
+        && let Some(offsets) = pager.offsets
+    {
+        let offset = Offset::between(offsets.zero, entry.id.time()).to_string();
+        let role = match pager.marks.contains_key(&entry.id) {
+            true => Role::Strong,
+            false => Role::Text,
+        };
+        row.number(&offset, gutter.offset - 1, theme.style(role))
+            .skip(1);
     }
     if gutter.source > 0
         && let Some(name) = pager.name(entry.source)

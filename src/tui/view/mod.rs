@@ -1,14 +1,19 @@
 //! Drawing the state. Nothing is changed here, and only rows that are on the screen cost work.
 
 mod containers;
+mod course;
 pub(super) mod details;
 mod dialogs;
 mod draw;
 mod header;
 pub(super) mod help;
+pub(super) mod incident;
 mod lines;
 pub(super) mod record;
+pub(super) mod replay;
 mod replays;
+mod run_form;
+pub(super) mod run_info;
 mod sought;
 pub(super) mod teardown;
 
@@ -55,6 +60,7 @@ fn draw_pane(state: &State, area: &PaneArea, frame: &mut Frame<'_>) {
         Pane::Replays => replays::draw(state, area, focused, buffer),
         Pane::Logs => lines::draw_logs(state, area, focused, buffer),
         Pane::Output => lines::draw_output(state, area, focused, buffer),
+        Pane::Incident => incident::draw(state, area, focused, buffer),
         Pane::Diagnostics => {
             let theme = state.setup.theme;
             let title = Title {
@@ -89,12 +95,19 @@ fn footer(state: &State, area: Rect, frame: &mut Frame<'_>) {
 
 /// Whether a hint would say something that can be done now.
 fn is_useful(state: &State, command: Command) -> bool {
+    if !command.is_offered(state.recorded.is_some()) {
+        return false;
+    }
     match command {
         Command::Stop => state.active.is_some(),
         // It can be begun in a list, where other things matter more.
-        Command::Filter => matches!(state.focus, Pane::Logs | Pane::Output),
-        Command::RunAll | Command::Run => !state.replays.list().is_empty(),
-        Command::RerunFailed => !state.replays.failed().is_empty(),
+        Command::Filter => matches!(state.focus, Pane::Logs | Pane::Output | Pane::Incident),
+        Command::RunAll
+        | Command::Run
+        | Command::RunWith
+        | Command::Order
+        | Command::ReplayDetails => !state.replays.list().is_empty(),
+        Command::RerunFailed => state.replays.has_failed(),
         Command::Boot => state.setup.has_hooks && !state.harness_is_whole(),
         Command::Seed => state.harness_is_up(),
         Command::Teardown => match (state.focus, state.tree.selected_group()) {
@@ -136,7 +149,7 @@ fn hints(state: &State, row: &mut Row<'_>) {
         .filter_map(|spec| Some((*spec.keys.first()?, spec.hint)))
         .collect();
     let picked = state.pane_of(state.focus).0.picked.is_some();
-    if picked && matches!(context, Context::Logs | Context::Output) {
+    if picked && matches!(context, Context::Logs | Context::Output | Context::Incident) {
         rest = vec![
             ("enter", "all of it"),
             ("v", "range"),
@@ -148,7 +161,13 @@ fn hints(state: &State, row: &mut Row<'_>) {
     if context.takes_text()
         || matches!(
             context,
-            Context::Quit | Context::Help | Context::Details | Context::Record
+            Context::Quit
+                | Context::Help
+                | Context::Details
+                | Context::Record
+                | Context::Sources
+                | Context::Changes
+                | Context::RunInfo
         )
     {
         rest.push(("esc", "back"));

@@ -11,10 +11,12 @@ use ratatui::layout::{Rect, Size};
 use super::view;
 use crate::domain::hook::{Progress, Step};
 use crate::domain::link::Link;
+use crate::domain::output::OutputLines;
 use crate::domain::plan::{ItemOutcome, SpareReason, Spared};
 use crate::domain::run::{Output, RunEventKind, StepOutcome};
 use crate::tui::fixtures::{
-    ago, busy, connected, event, fresh, info, line, now, plan, press, replays, screen, send,
+    ago, busy, connected, courses, event, fresh, incident, info, line, now, plan, press, reading,
+    replays, screen, send,
 };
 use crate::tui::layout::layout;
 use crate::tui::msg::Msg;
@@ -112,7 +114,7 @@ fn booting(width: u16, height: u16) -> State {
         &mut state,
         event(RunEventKind::StepOutput {
             step: Step::Up,
-            line: line.into(),
+            lines: OutputLines::new(line),
         }),
     );
     let progress = Progress::parse("[step 3/7] waiting for postgres").unwrap();
@@ -136,7 +138,7 @@ fn seed_failed(width: u16, height: u16) -> State {
         reason: "exit 2".to_owned(),
     };
     let output = Output {
-        head: b"seeding tenants\npsql: error: connection refused\n".to_vec(),
+        head: Arc::from(*b"seeding tenants\npsql: error: connection refused\n"),
         ..Output::default()
     };
     let took = Duration::from_secs(1);
@@ -224,6 +226,21 @@ fn structured(width: u16, height: u16) -> State {
     state
 }
 
+/// The same session, with earlier runs.
+fn remembered(width: u16, height: u16) -> State {
+    let mut state = busy(width, height);
+    send(&mut state, Msg::History(courses()));
+    state
+}
+
+fn unreadable(width: u16, height: u16) -> State {
+    let mut state = reading(width, height);
+    let ticket = state.incident.ticket;
+    let problem = Err("its run is not kept any more".to_owned());
+    send(&mut state, Msg::Incident(ticket, problem));
+    state
+}
+
 fn plain(mut state: State) -> State {
     state.setup.theme = Theme::new(false);
     state
@@ -242,6 +259,15 @@ snapshots! {
     logs_wrapped_40x10: with_keys(busy(40, 10), "2w");
     replays_80x24: with_keys(busy(80, 24), "3");
     replays_120x40: with_keys(busy(120, 40), "3jjj  ");
+    replays_with_history_120x40: with_keys(remembered(120, 40), "3");
+    replays_with_history_80x24: with_keys(remembered(80, 24), "3");
+    replays_with_history_200x60: with_keys(remembered(200, 60), "1");
+    replays_with_history_40x10: with_keys(remembered(40, 10), "3");
+    choosing_replays_80x24: with_keys(remembered(80, 24), "3/is:failed or proxy");
+    chosen_replays_120x40: with_keys(remembered(120, 40), "3/is:failed or proxy<enter>oo ");
+    how_to_run_80x24: with_keys(remembered(80, 24), "3p20<down> <down><down>4");
+    how_to_run_40x10: with_keys(remembered(40, 10), "3  p");
+    details_of_a_replay_80x24: with_keys(remembered(80, 24), "3i");
     replays_40x10: with_keys(busy(40, 10), "3");
     description_before_the_first_run_80x24: with_keys(connected(80, 24), "3");
     searching_80x24: with_keys(busy(80, 24), "2/retry");
@@ -283,6 +309,20 @@ snapshots! {
     line_of_text_80x24: with_keys(structured(80, 24), "vk<enter>");
     line_with_chosen_fields_120x40: with_keys(structured(120, 40), "vkk<enter>jjjjjjjjj jj <esc><esc>");
     saving_80x24: with_keys(structured(80, 24), "S");
+    incident_80x24: incident(80, 24);
+    incident_120x40: incident(120, 40);
+    incident_200x60: incident(200, 60);
+    incident_40x10: incident(40, 10);
+    incident_from_its_start_80x24: with_keys(incident(80, 24), "g");
+    incident_wrapped_40x10: with_keys(incident(40, 10), "w");
+    incident_without_some_sources_120x40: with_keys(incident(120, 40), "ojjj jj <esc>");
+    incident_with_no_source_80x24: with_keys(incident(80, 24), "oo <esc>");
+    incident_sources_80x24: with_keys(incident(80, 24), "oj ");
+    incident_changes_80x24: with_keys(incident(80, 24), "c");
+    incident_searched_80x24: with_keys(incident(80, 24), "/redis<enter>");
+    incident_help_120x40: with_keys(incident(120, 40), "?");
+    incident_reading_80x24: reading(80, 24);
+    incident_that_cannot_be_read_80x24: unreadable(80, 24);
     quit_while_running_80x24: with_keys(busy(80, 24), "q");
     diagnostics_80x24: with_keys(connected(80, 24), "6");
 }
@@ -290,6 +330,8 @@ snapshots! {
 #[test]
 fn without_colours_the_same_characters_are_drawn() {
     assert_eq!(screen(&plain(busy(120, 40))), screen(&busy(120, 40)));
+    let incident = || incident(120, 40);
+    assert_eq!(screen(&plain(incident())), screen(&incident()));
 }
 
 #[test]
@@ -338,6 +380,15 @@ fn scenes() -> Vec<Make> {
         |w, h| with_keys(structured(w, h), "wvk<enter>"),
         |w, h| with_keys(structured(w, h), "vkkvk"),
         |w, h| with_keys(structured(w, h), "S"),
+        remembered,
+        |w, h| with_keys(remembered(w, h), "3p"),
+        |w, h| with_keys(remembered(w, h), "3/is:f"),
+        |w, h| with_keys(remembered(w, h), "3i"),
+        incident,
+        |w, h| with_keys(incident(w, h), "oj "),
+        |w, h| with_keys(incident(w, h), "c"),
+        |w, h| with_keys(incident(w, h), "ttwv"),
+        unreadable,
     ]
 }
 
@@ -345,7 +396,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn no_size_panics(
-        scene in 0usize..22, width in 0u16..140, height in 0u16..50, later in 0u16..140,
+        scene in 0usize..31, width in 0u16..140, height in 0u16..50, later in 0u16..140,
         focus in 0usize..5, scroll in 0usize..4,
     ) {
         let mut state = scenes()[scene](width, height);

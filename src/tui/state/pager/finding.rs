@@ -41,6 +41,25 @@ impl Pager {
         }
     }
 
+    /// A marked line is what one looks for, whatever its level: in a filter only its text counts.
+    /// To be done whenever the filter begins anew.
+    pub fn spare_marks(&mut self, store: &LogStore) {
+        let spares = |filter: &&mut Index| filter.sieve().level.is_some();
+        let filters = self.filter.iter_mut().chain(&mut self.next_filter);
+        for filter in filters.filter(spares) {
+            let sieve = Sieve {
+                level: None,
+                ..filter.sieve().clone()
+            };
+            let is_shown = |line: &LineId| {
+                store.get(*line).is_some_and(|entry| {
+                    self.sources.contains(entry.source) && sieve.passes(&entry.content)
+                })
+            };
+            filter.keep(self.marks.keys().copied().filter(is_shown));
+        }
+    }
+
     /// What is found here: by the search, by the filter.
     pub fn indexes(&mut self) -> impl Iterator<Item = &mut Index> {
         let filters = self.filter.iter_mut().chain(&mut self.next_filter);
@@ -142,7 +161,7 @@ impl Pager {
 
     /// Whether a sign stands before some line.
     pub fn has_signs(&self) -> bool {
-        self.current.is_some() || self.has_bookmarks()
+        self.current.is_some() || self.has_bookmarks() || !self.marks.is_empty()
     }
 
     pub fn has_bookmarks(&self) -> bool {
@@ -179,6 +198,27 @@ impl Pager {
     ) -> Option<LineId> {
         let current = self.current_line(store, size)?;
         self.lines(store).next_of_level(current, level, forward)
+    }
+
+    /// The next marked line that is shown behind the current one, or the one before it.
+    pub fn next_mark(&self, store: &LogStore, size: Size, forward: bool) -> Option<LineId> {
+        let lines = self.lines(store);
+        let current = self.current_line(store, size)?;
+        // Its source may be switched off, the filter may hide it.
+        let is_shown = |line: &&LineId| lines.at_or_after(**line) == Some(**line);
+        let mut shown = self.marks.keys().filter(is_shown);
+        match forward {
+            true => shown.find(|line| **line > current).copied(),
+            false => shown.rfind(|line| **line < current).copied(),
+        }
+    }
+
+    /// Shows other sources and stays with the line that it was at, or what is shown next.
+    pub fn stay_at(&mut self, store: &LogStore, size: Size, line: Option<LineId>) {
+        let lines = self.lines(store);
+        if let Some(line) = line.and_then(|line| lines.at_or_after(line)) {
+            self.pause_at(store, size, Place { line, row: 0 });
+        }
     }
 
     /// The next bookmark behind the current line, or the one before it; it starts over at the end.

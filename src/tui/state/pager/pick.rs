@@ -27,17 +27,9 @@ impl Pick {
 }
 
 impl Pager {
-    /// Picks the search's hit if it is on the screen, else the newest line while the pane follows,
-    /// else the topmost one.
+    /// Picks the line that commands are about.
     pub fn pick(&mut self, store: &LogStore, size: Size) {
-        let window = self.window(store, size);
-        let hit = self.search.as_ref().and_then(|search| search.current);
-        let hit = hit.filter(|hit| window.iter().any(|place| place.line == *hit));
-        let edge = match self.is_following() {
-            true => window.last(),
-            false => window.first(),
-        };
-        if let Some(line) = hit.or(edge.map(|place| place.line)) {
+        if let Some(line) = self.current_line(store, size) {
             self.pick_line(store, size, line);
         }
     }

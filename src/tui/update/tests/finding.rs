@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::line::Mark;
+use crate::domain::output::OutputLines;
 use crate::logs::store::Content;
 use crate::text::level::Level;
 
@@ -485,7 +486,7 @@ fn outputs_are_filtered_and_walked_too() {
             &mut state,
             event(RunEventKind::ReplayOutput {
                 replay: ReplayName::new("peer-discovery-404"),
-                line: line.into_bytes().into(),
+                lines: OutputLines::new(line.into_bytes()),
             }),
         );
     }
