@@ -2,8 +2,8 @@
 //! nothing else, since there is no registry to take a base image from.
 //!
 //! Each argument is a step: `out:TEXT`, `err:TEXT`, `term` (wait until asked to stop), `exit:CODE`,
-//! `gate` (wait for a writer of the pipe /gate/gate), `many:COUNT` (numbered lines), `eat` (use up
-//! memory), `burn` (use a core until asked to stop).
+//! `gate` (wait for a writer of the pipe /gate/gate), `many:COUNT` (numbered lines), `eat` (a child
+//! uses up memory until it dies), `eat:oneself`, `burn` (use a core until asked to stop).
 
 use std::io::Write;
 
@@ -51,6 +51,12 @@ fn main() {
             // To its end: who opens it once more waits for us to be there again.
             "gate" => drop(std::fs::read("/gate/gate")),
             "burn" => while !asked_to_stop() {},
+            // The container has to outlive its victim: with cgroups of version 1 the engine may never
+            // hear of a lack of memory in a group that has gone with its last process.
+            "eat" if rest.is_empty() => {
+                let child = std::process::Command::new("/fixture").arg("eat:oneself").status();
+                assert!(!child.expect("the fixture starts itself").success());
+            }
             "eat" => {
                 let mut eaten = Vec::new();
                 loop {

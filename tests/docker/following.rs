@@ -260,11 +260,14 @@ async fn a_death_by_lack_of_memory_is_marked_though_the_engine_forgets_it() {
         ..named(&world, "eater")
     };
     let name = extra.name.clone().unwrap();
-    let steps = ["out:hungry\n", "gate", "eat"].map(str::to_owned).to_vec();
+    let steps = ["out:hungry\n", "gate", "eat", "gate", "exit:137"];
+    let steps = steps.map(str::to_owned).to_vec();
     let id = world.create_raw(steps, Spec::default(), extra).await;
     world.start(&id).await;
     let mut followed = Followed::new(&world, &name).await;
     followed.expect(&["hungry"]).await;
+    gate.open().await;
+    world.has_run_out_of_memory(&id).await;
     gate.open().await;
     followed
         .expect(&["-- exited Some(137) true", "-- Restarted", "hungry"])

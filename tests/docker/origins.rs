@@ -15,7 +15,7 @@ use tackroom::engine::fake::Step;
 use tackroom::engine::{complete, list_any};
 use tackroom::watch::{WatchEvent, WatchOptions, watch};
 
-use crate::world::{Corner, Extra, bounded};
+use crate::world::{Corner, Extra, Gate, bounded};
 
 async fn completed(world: &Corner) -> BTreeMap<ContainerId, Container> {
     let engine = world.engine();
@@ -167,13 +167,14 @@ async fn memory_that_ran_out_and_a_failed_check_have_their_badge_and_words() {
     let Some(world) = Corner::made().await else {
         return;
     };
+    let gate = Gate::shut();
     let small = Extra {
         memory: Some(16 << 20),
+        gate: Some(gate.mount()),
         ..Extra::default()
     };
-    let eaten = world
-        .create_raw(vec!["eat".to_owned()], Spec::default(), small)
-        .await;
+    let steps = ["eat", "gate", "exit:137"].map(str::to_owned).to_vec();
+    let eaten = world.create_raw(steps, Spec::default(), small).await;
     let check = ["CMD", "/fixture", "out:no route to the store\n", "exit:1"];
     let sick = Extra {
         health: Some(HealthConfig {
@@ -190,6 +191,8 @@ async fn memory_that_ran_out_and_a_failed_check_have_their_badge_and_words() {
     for id in [&eaten, &sick] {
         world.start(id).await;
     }
+    world.has_run_out_of_memory(&eaten).await;
+    gate.open().await;
     let all = bounded(async {
         loop {
             let all = completed(&world).await;

@@ -190,6 +190,20 @@ impl Corner {
         let _ = bounded(waited.collect::<Vec<_>>()).await;
     }
 
+    /// Waits until the engine has told that memory ran out in a container that was just made.
+    pub(crate) async fn has_run_out_of_memory(&self, id: &ContainerId) {
+        use bollard::query_parameters::EventsOptions;
+        let filters = [("container", id.as_str()), ("event", "oom")];
+        let filters = filters.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+        let options = EventsOptions {
+            since: Some("1".to_owned()),
+            filters: Some(filters.into()),
+            ..EventsOptions::default()
+        };
+        let told = self.docker.events(Some(options));
+        bounded(std::pin::pin!(told).next()).await.unwrap().unwrap();
+    }
+
     fn image_name(&self) -> String {
         format!("tackroom-test-{}:latest", self.own)
     }
