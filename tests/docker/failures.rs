@@ -159,10 +159,14 @@ async fn an_engine_that_stops_in_the_middle_of_an_answer_is_given_up() {
 /// Answers every request with these bytes and then says nothing more.
 fn stalling(listener: UnixListener, answer: &'static [u8]) {
     tokio::spawn(async move {
-        let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.write_all(answer).await;
-            open.push(stream);
+            tokio::spawn(async move {
+                // Not before it is asked: an answer to nothing is an error of its own.
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer).await;
+                std::future::pending::<()>().await;
+            });
         }
     });
 }
