@@ -111,6 +111,32 @@ fn a_compose_stack_is_one_checkout_of_one_project() {
 }
 
 #[test]
+fn what_stood_in_a_file_means_the_same_when_what_it_names_has_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().canonicalize().unwrap();
+    std::fs::create_dir_all(root.join("checkout/real")).unwrap();
+    std::os::unix::fs::symlink("checkout", root.join("link")).unwrap();
+    let compose = root.join("checkout/compose.yml");
+    std::fs::write(&compose, "").unwrap();
+    let file = root.join(config::FILE_NAME);
+    let text = "[[stack]]\nname = 's'\ncompose = 'link/real/../compose.yml'\n\
+                [harness]\nstack = 's'\ndir = 'link/real'\n";
+    std::fs::write(&file, text).unwrap();
+    let before = config::load(&file).unwrap();
+    std::fs::remove_file(compose).unwrap();
+    std::fs::remove_dir(root.join("checkout/real")).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let after = config::read(&file, text).unwrap();
+    assert_eq!(after.scope, before.scope);
+    let dir = |config: &config::Config| config.harness.as_ref().unwrap().dir.clone();
+    assert_eq!(dir(&after), dir(&before));
+    std::fs::write(&file, text).unwrap();
+    let mistakes = config::load(&file).unwrap_err().to_string();
+    assert!(mistakes.contains("compose.yml does not exist"));
+    assert!(mistakes.contains("link/real is not a directory"));
+}
+
+#[test]
 fn a_run_label_guards_for_ten_minutes_unless_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(config::FILE_NAME);

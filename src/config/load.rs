@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
-use super::reader::{Source, Table};
+use super::reader::{Presence, Source, Table};
 use super::schema::{Config, Harness, MEBIBYTE, Ready};
 use super::suite;
 use crate::domain::claims::Claims;
@@ -75,31 +75,37 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     // The directory decides which compose project is ours, so links must not hide it.
     let real = path.canonicalize().map_err(read)?;
     let text = std::fs::read_to_string(&real).map_err(read)?;
-    of_text(&text, path, &real)
+    of_text(&text, path, &real, Presence::Required)
 }
 
-/// Reads what stood in a file, whatever stands there now.
+/// Reads what stood in a file, whatever stands there now: what it names may have gone since.
 ///
 /// # Errors
 ///
 /// Fails with every mistake in it.
 pub fn read(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    of_text(text, path, path)
+    of_text(text, path, path, Presence::Past)
 }
 
-fn of_text(text: &str, path: &Path, real: &Path) -> Result<Config, ConfigError> {
+fn of_text(
+    text: &str,
+    path: &Path,
+    real: &Path,
+    presence: Presence,
+) -> Result<Config, ConfigError> {
     let root = real.parent().unwrap_or(Path::new("/"));
-    parse(text, path, root).map(|config| Config {
+    parse(text, path, root, presence).map(|config| Config {
         file: Some(real.to_owned()),
         text: text.into(),
         ..config
     })
 }
 
-fn parse(text: &str, path: &Path, root: &Path) -> Result<Config, ConfigError> {
+fn parse(text: &str, path: &Path, root: &Path, presence: Presence) -> Result<Config, ConfigError> {
     let source = Source {
         path,
         text,
+        presence,
         problems: RefCell::default(),
     };
     let config = match DeTable::parse(text) {
@@ -342,11 +348,7 @@ fn compose_stack(
     file: &str,
     project: Option<&str>,
 ) -> Option<(Selector, ComposeProject)> {
-    let path = root.join(file);
-    let Ok(path) = path.canonicalize() else {
-        table.reject("compose", format!("{} does not exist", path.display()));
-        return None;
-    };
+    let path = table.real("compose", &root.join(file), Path::exists, "does not exist")?;
     let directory = path.parent()?;
     let unique = project.is_some_and(|project| project.contains("{checkout}"));
     let project = match project {
@@ -409,10 +411,9 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
     let dir = table
         .string("dir")
         .map_or_else(|| root.to_owned(), |dir| root.join(dir));
-    if !dir.is_dir() {
-        table.reject("dir", format!("{} is not a directory", dir.display()));
-    }
-    let dir = dir.canonicalize().unwrap_or(dir);
+    let dir = table
+        .real("dir", &dir, Path::is_dir, "is not a directory")
+        .unwrap_or(dir);
     let stacks = harness_stacks(&table, scope);
     let timeout = table
         .duration("timeout")

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -14,10 +14,19 @@ use toml::de::{DeTable, DeValue};
 use super::load::Problem;
 use crate::domain::replay::parse_duration;
 
+/// Whether what a file names has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Required,
+    /// It was, when the file was read first.
+    Past,
+}
+
 /// One file, and the mistakes found in it so far.
 pub(super) struct Source<'a> {
     pub(super) path: &'a Path,
     pub(super) text: &'a str,
+    pub(super) presence: Presence,
     pub(super) problems: RefCell<Vec<Problem>>,
 }
 
@@ -94,6 +103,25 @@ impl<'a> Table<'a> {
     /// Reports a key that has to be there.
     pub(super) fn missing(&self, key: &str) {
         self.problem(key, self.span.clone(), "is missing".to_owned());
+    }
+
+    /// The path without links of what the value of a key names. `None`, and a mistake, where that is
+    /// not as it has to be.
+    pub(super) fn real(
+        &self,
+        key: &str,
+        path: &Path,
+        is_right: fn(&Path) -> bool,
+        wrong: &str,
+    ) -> Option<PathBuf> {
+        if self.source.presence == Presence::Past {
+            return Some(without_links(path));
+        }
+        let real = path.canonicalize().ok().filter(|real| is_right(real));
+        if real.is_none() {
+            self.reject(key, format!("{} {wrong}", path.display()));
+        }
+        real
     }
 
     pub(super) fn string(&self, key: &'static str) -> Option<String> {
@@ -325,4 +353,22 @@ impl<'a> Table<'a> {
             self.problem(key.get_ref(), key.span(), message);
         }
     }
+}
+
+/// As `canonicalize`, also of what is not there: nothing is a link that does not exist.
+fn without_links(path: &Path) -> PathBuf {
+    let there = path
+        .ancestors()
+        .find_map(|parent| Some((parent.canonicalize().ok()?, path.strip_prefix(parent).ok()?)));
+    let Some((mut real, gone)) = there else {
+        return path.to_owned();
+    };
+    for part in gone.components() {
+        if part == Component::ParentDir {
+            real.pop();
+        } else {
+            real.push(part);
+        }
+    }
+    real
 }

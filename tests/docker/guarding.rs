@@ -121,6 +121,25 @@ async fn also_where_the_runner_was_killed_while_it_booted_them() {
 }
 
 #[tokio::test]
+async fn also_where_the_harness_has_left_the_checkout() {
+    let Some(guarded) = Guarded::made().await else {
+        return;
+    };
+    guarded.up("");
+    let file = guarded.place.path("tackroom.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text + "down = './up.sh'\ndir = 'harness'\n";
+    std::fs::write(&file, text).unwrap();
+    let dir = guarded.place.path("harness");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::rename(guarded.place.path("up.sh"), dir.join("up.sh")).unwrap();
+    let gone = format!("rm -r harness tackroom.toml; {ENDLESS}");
+    guarded.place.replay("a", &gone);
+    let step = guarded.kill_the_runner();
+    guarded.is_taken_down(&step).await;
+}
+
+#[tokio::test]
 async fn a_guard_waits_for_an_engine_that_is_away() {
     let Some(guarded) = Guarded::made().await else {
         return;
