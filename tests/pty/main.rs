@@ -318,6 +318,8 @@ fn with_output(directory: &Path, pager: &str) -> Session {
     session.press("r");
     session.until_text("all is well");
     session.until_text("✔ passed");
+    // Whoever quits before the run is over is asked.
+    session.until_text("no replay failed, 1 ran");
     session.press("\t");
     session
 }

@@ -102,7 +102,12 @@ impl Session {
 
     /// Waits for the end, and for everything that was printed until then.
     pub(crate) fn end(&mut self) -> ExitStatus {
-        let status = self.ended.recv_timeout(PATIENCE).expect("it does not end");
+        let Ok(status) = self.ended.recv_timeout(PATIENCE) else {
+            for chunk in self.output.try_iter() {
+                self.emulator.process(&chunk);
+            }
+            panic!("it does not end:\n{}", self.text());
+        };
         self.until("the normal screen", |screen| !screen.alternate_screen());
         status
     }

@@ -929,6 +929,18 @@ fn the_quit_dialog_asks_only_where_something_would_be_lost() {
     assert!(effects.contains(&Effect::Quit));
 }
 
+#[test]
+fn the_quit_dialog_says_that_what_it_asked_about_has_ended() {
+    let mut state = connected(80, 24);
+    press(&mut state, "uq");
+    assert!(screen(&state).contains("a run is under way."));
+    send(&mut state, Msg::RunEnded { problem: None });
+    let text = screen(&state);
+    assert!(text.contains("what was under way has ended."), "{text}");
+    assert!(text.contains("l    quit"), "{text}");
+    assert_eq!(effects_of(&mut state, "l"), [Effect::Quit]);
+}
+
 fn booted() -> State {
     let mut state = connected(80, 24);
     press(&mut state, "u");

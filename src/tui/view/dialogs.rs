@@ -345,6 +345,9 @@ fn draw_quit(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
     if state.booted {
         text.push("this session booted the harness");
     }
+    if text.is_empty() {
+        text.push("what was under way has ended");
+    }
     let mut index = 0;
     let text = format!("{}.", text.join("; "));
     for line in prose(&text, usize::from(inner.width)) {
@@ -356,7 +359,8 @@ fn draw_quit(state: &State, area: Rect, inner: Rect, frame: &mut Frame<'_>) {
     let harness = harness.as_ref();
     let take_down = harness.map(|_| "take the harness down, then quit");
     let (leave, take_down) = match state.active.as_ref().map(|active| &active.what) {
-        None => ("leave the harness up and quit", take_down),
+        None if state.booted => ("leave the harness up and quit", take_down),
+        None => ("quit", take_down),
         Some(What::Job(_)) => (
             "stop it, leave the harness up and quit",
             harness.map(|_| "stop it, take the harness down, then quit"),
