@@ -771,7 +771,11 @@ mod streams {
     #[test]
     fn a_leak_and_what_was_not_run_are_in_every_report() {
         let place = Place::with_replays(&[
-            ("a", "setsid sleep 600 > /dev/null 2>&1 & exit 1"),
+            (
+                "a",
+                "setsid sleep 600 > /dev/null 2>&1 &\n\
+                 until grep -qa ^sleep /proc/$!/cmdline; do sleep 0.01; done\nexit 1",
+            ),
             ("b", "exit 0"),
         ]);
         let reports = ["markdown", "tap", "github", "junit"];

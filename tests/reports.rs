@@ -10,7 +10,7 @@
 mod support;
 
 use rustix::process::Signal;
-use support::{Place, Running, wait_for};
+use support::{Place, Running, is_running, wait_for};
 
 /// One passes and one fails; what they print wants to be more than text.
 fn place() -> Place {
@@ -85,9 +85,7 @@ fn a_run_that_was_killed_says_how_far_it_came() {
     place.tackroom(&["report"]).code(4);
     running.signal(Signal::KILL);
     running.end().died_of(Signal::KILL);
-    wait_for("the guard has ended the replay", || {
-        !std::path::Path::new("/proc").join(&pid).exists()
-    });
+    wait_for("the guard has ended the replay", || !is_running(&pid));
 
     let ended = place.tackroom(&["runs"]).code(0);
     ended.out("broke off during 2-hangs, 1 aborted, 1 not run, 1 passed");

@@ -45,7 +45,7 @@ started() {
 
 # await_state ID STATE
 await_state() {
-    local deadline=$((SECONDS + 10))
+    local deadline=$((SECONDS + 60))
     while [[ $(docker inspect -f '{{.State.Status}}' "$1") != "$2" ]]; do
         ((SECONDS < deadline)) || die "$1 does not become $2"
         sleep 0.05
@@ -92,9 +92,12 @@ make_spawner() {
 }
 
 spawn() {
-    local deadline=$((SECONDS + SPAWNER_SECONDS))
-    while ((SECONDS < deadline)) && [[ $(docker inspect -f '{{.State.Running}}' "$1" 2> /dev/null) == true ]]; do
-        if [[ -z $(docker ps -q "${OURS[@]}" --filter label=galaxy.backend=1) ]]; then
+    local deadline=$((SECONDS + SPAWNER_SECONDS)) engines
+    while ((SECONDS < deadline)); do
+        # Asked before its own state: who removes the spawner first meets no engine of later.
+        engines=$(docker ps -q "${OURS[@]}" --filter label=galaxy.backend=1)
+        [[ $(docker inspect -f '{{.State.Running}}' "$1" 2> /dev/null) == true ]] || break
+        if [[ -z $engines ]]; then
             started "${STACK_LABEL[@]}"
         fi
         sleep 0.05

@@ -34,9 +34,9 @@ use crate::record::{ContainerChange, Seen, masked};
 use crate::watch::{WatchEvent, WatchOptions};
 
 /// How long the run waits for the recording to begin before it goes on without.
-const BEGINNING: Duration = Duration::from_secs(3);
+const BEGINNING: Duration = Duration::from_secs(5);
 /// How long of that for the engine's clock, before it is done without.
-const CLOCK: Duration = Duration::from_secs(1);
+const CLOCK: Duration = Duration::from_secs(2);
 /// How long the run waits for what the engine still has to say at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long of that for what was removed before its log was opened.

@@ -21,8 +21,15 @@ use crate::world::bounded;
 
 const SHORT: Duration = Duration::from_millis(100);
 
+const LONG: Duration = Duration::from_secs(60);
+
+/// An engine that is given up soon.
 fn at(path: &Path) -> DockerEngine {
-    connect_with(Some(&format!("unix://{}", path.display())), SHORT).unwrap()
+    within(SHORT, path)
+}
+
+fn within(limit: Duration, path: &Path) -> DockerEngine {
+    connect_with(Some(&format!("unix://{}", path.display())), limit).unwrap()
 }
 
 fn anything() -> Selector {
@@ -228,7 +235,7 @@ async fn an_engine_that_is_too_old_is_told_apart_with_both_versions() {
     let answer = b"HTTP/1.1 200 OK\r\nApi-Version: 1.24\r\nServer: Docker/1.12.6 (linux)\r\n\
         Content-Length: 2\r\nConnection: close\r\n\r\nOK";
     answering(UnixListener::bind(&path).unwrap(), answer);
-    let error = bounded(at(&path).info()).await.unwrap_err();
+    let error = bounded(within(LONG, &path).info()).await.unwrap_err();
     explained(&error, ErrorKind::TooOld, path.to_str().unwrap());
     assert!(
         error.message.contains("1.24") && error.message.contains("1.41"),
@@ -239,7 +246,7 @@ async fn an_engine_that_is_too_old_is_told_apart_with_both_versions() {
         families: vec![anything()],
         ..Scope::default()
     };
-    let engine = Arc::new(at(&path));
+    let engine = Arc::new(within(LONG, &path));
     let mut events = Box::pin(watch(engine, Arc::new(scope), WatchOptions::default()));
     let Some(WatchEvent::Link(Link::Lost { cause, .. })) = bounded(events.next()).await else {
         panic!("the watcher tells of it");
@@ -256,7 +263,7 @@ async fn what_is_no_engine_is_not_understood() {
     let path = dir.path().join("web.sock");
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>";
     answering(UnixListener::bind(&path).unwrap(), answer);
-    let engine = at(&path);
+    let engine = within(LONG, &path);
     for error in [
         bounded(engine.info()).await.unwrap_err(),
         bounded(engine.list(&anything())).await.unwrap_err(),
@@ -275,7 +282,7 @@ async fn a_connection_that_breaks_in_a_stream_is_an_outage() {
     let path = dir.path().join("broken.sock");
     let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"A";
     answering(UnixListener::bind(&path).unwrap(), answer);
-    let engine = at(&path);
+    let engine = within(LONG, &path);
     let mut events = bounded(engine.events()).await.unwrap();
     let error = bounded(events.next()).await.unwrap().unwrap_err();
     explained(&error, ErrorKind::Unreachable, path.to_str().unwrap());
@@ -295,7 +302,7 @@ async fn an_engine_over_tcp_is_spoken_to() {
             Content-Length: 2\r\n\r\nOK";
         stream.write_all(answer).await.unwrap();
     });
-    let info = bounded(connect_with(Some(&host), SHORT).unwrap().info())
+    let info = bounded(connect_with(Some(&host), LONG).unwrap().info())
         .await
         .unwrap();
     assert_eq!((&*info.version, &*info.endpoint), ("28.2.2", &*host));

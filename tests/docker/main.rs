@@ -15,13 +15,10 @@
 mod contract;
 mod failures;
 mod following;
-mod guarding;
 mod origins;
 mod paging;
 mod printing;
 mod recording;
-#[path = "../support/mod.rs"]
-mod support;
 mod teardown;
 mod watching;
 mod world;

@@ -1,6 +1,8 @@
 //! A corner of the real daemon: containers, networks and volumes with a label of their own, gone
 //! when the test ends in whatever way.
 
+#![allow(dead_code, reason = "each test binary uses its part of this")]
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write as _;

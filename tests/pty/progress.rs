@@ -29,6 +29,15 @@ fn go(project: &tempfile::TempDir) {
     std::fs::write(project.path().join("go"), "").unwrap();
 }
 
+/// Waits until the first replay has said something and the bar stands below that.
+fn until_begun(session: &mut Session) {
+    session.until("an output above the bar", |screen| {
+        let text = screen.contents();
+        let (output, bar) = (text.find("begun"), text.find(BAR));
+        output.is_some() && output < bar
+    });
+}
+
 fn bars(session: &Session) -> usize {
     session.text().matches(BAR).count()
 }
@@ -37,13 +46,9 @@ fn bars(session: &Session) -> usize {
 fn how_far_it_is_stands_below_what_is_printed_and_goes_with_the_end() {
     let project = waiting();
     let mut session = run(&project, &[], &[]);
+    until_begun(&mut session);
     session.until_text("0/2");
-    session.until("its name and its time", |screen| {
-        screen.contents().contains("\n ▶ a  ")
-    });
-    let text = session.text();
-    let (output, bar) = (text.find("begun"), text.find(BAR));
-    assert!(output.is_some() && output < bar, "{text}");
+    session.until_text("\n ▶ a  ");
     go(&project);
     assert_eq!(session.end().exit_code(), 0);
     session.until_text("2 passed");
@@ -58,7 +63,7 @@ fn how_far_it_is_stands_below_what_is_printed_and_goes_with_the_end() {
 fn a_key_shows_what_was_printed_so_far() {
     let project = waiting();
     let mut session = run(&project, &[], &["--json"]);
-    session.until_text(BAR);
+    until_begun(&mut session);
     session.press("?");
     session.until_text("ctrl-c: stop");
     session.press("\r");
@@ -98,7 +103,7 @@ fn a_smaller_window_gets_a_shorter_line() {
 fn a_pause_gives_the_terminal_to_the_shell_and_takes_it_again() {
     let project = waiting();
     let mut session = run(&project, &[], &[]);
-    session.until_text(BAR);
+    until_begun(&mut session);
     session.press("\x1a");
     let (_, status) = waitpid(Some(pid(&session)), WaitOptions::UNTRACED)
         .unwrap()
@@ -124,7 +129,7 @@ fn a_termination_gives_the_terminal_back() {
     ] {
         let project = waiting();
         let mut session = run(&project, &[], &[]);
-        session.until_text(BAR);
+        until_begun(&mut session);
         kill_process(pid(&session), signal).unwrap();
         let status = session.end();
         assert_eq!(status.signal(), Some(name), "{status:?}");

@@ -357,7 +357,7 @@ impl Drop for Running {
 /// Waits for what the kernel tells only when it is asked.
 #[track_caller]
 pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -383,4 +383,18 @@ pub(crate) fn is_running(pid: &str) -> bool {
         "{pid:?}"
     );
     state(pid).is_some()
+}
+
+pub(crate) fn pid(number: &str) -> rustix::process::Pid {
+    let number = number.parse().expect("a process number");
+    rustix::process::Pid::from_raw(number).expect("a process number")
+}
+
+/// Ends what a test that fails would leave.
+pub(crate) struct Left(pub(crate) String);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(pid(&self.0), rustix::process::Signal::KILL);
+    }
 }

@@ -1,12 +1,26 @@
 //! A runner that is killed, and the containers that it has booted.
+//!
+//! Not in one process with tests that run children themselves: those would adopt what such a runner
+//! leaves.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+mod support;
+#[path = "docker/world.rs"]
+mod world;
 
 use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tackroom::engine::contract::World;
 
-use super::support::{Place, Running, is_running, wait_for};
-use super::world::Corner;
+use support::{Place, Running, is_running, wait_for};
+use world::{Corner, bounded};
 
 /// A harness of one container. Its engine is reached by a link that can be removed.
 struct Guarded {
@@ -85,7 +99,7 @@ impl Guarded {
                 tokio::task::yield_now().await;
             }
         };
-        super::world::bounded(gone).await;
+        bounded(gone).await;
     }
 
     fn guard_says(&self, words: &str) -> bool {
