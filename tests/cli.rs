@@ -247,7 +247,7 @@ mod run {
             ("4-skips", "echo; echo there is no GPU here; echo; exit 77"),
             ("5-dies", "kill -KILL $$"),
         ]);
-        place.write("tackroom.toml", "[replays]\ngrace = '1s'\n");
+        place.write("tackroom.toml", "[replays]\ngrace = '30s'\n");
         place
     }
 

@@ -42,7 +42,7 @@ fn place() -> Place {
     place
 }
 
-/// As editors do: another file takes the place of the old one.
+/// As editors do: another file takes the place of the old one. Nobody finds half of it.
 fn replace(place: &Place, file: &str, text: &str) {
     let beside = format!("{file}.new~");
     place.write_with_mode(&beside, text, 0o755);
@@ -153,7 +153,7 @@ fn what_is_deleted_has_nothing_to_be_put_right() {
     running.until("1 to be put right, 2 passed; waiting");
     let config = place.read("tackroom.toml");
     let excluded = format!("{config}[replays]\nexclude = ['_*', 'broken*']\n");
-    place.write("tackroom.toml", excluded);
+    replace(&place, "tackroom.toml", &excluded);
     running.until("gone: broken (replays/broken.sh is not selected any more)");
     running.until("all 2 passed; waiting");
     running.signal(Signal::INT);
@@ -214,15 +214,17 @@ fn the_configuration_counts_as_it_is_by_now() {
     let mut running = watch(&place, &["--tag", "net"]);
     running.until("1 to be put right, 1 passed; waiting");
     let config = place.read("tackroom.toml");
-    place.write(
+    replace(
+        &place,
         "tackroom.toml",
-        format!("{config}[replays]\ntimeuot = '1s'\n"),
+        &format!("{config}[replays]\ntimeuot = '1s'\n"),
     );
     running.until("unknown key; did you mean `timeout`?");
     running.until(WAITING);
-    place.write(
+    replace(
+        &place,
         "tackroom.toml",
-        format!("{config}[replays]\npass_codes = [0, 1]\n"),
+        &format!("{config}[replays]\npass_codes = [0, 1]\n"),
     );
     let rest = said(&mut running, WAITING);
     assert!(
