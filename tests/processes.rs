@@ -98,7 +98,9 @@ fn what_up_has_started_lives_until_down_has_run() {
         let place = Place::new();
         place.write(
             "tackroom.toml",
-            "[harness]\nup = './up.sh'\ndown = './down.sh'\n",
+            // No stack is declared, so nobody needs an engine.
+            "[engine]\nhost = 'unix:///nowhere/engine.sock'\n\
+         [harness]\nup = './up.sh'\ndown = './down.sh'\n",
         );
         let start = format!("{how} bash -c '{STAYS}' > /dev/null 2>&1 &\n{STARTED}");
         place.script("up.sh", &start);
@@ -251,6 +253,29 @@ fn a_runner_that_is_killed_while_it_boots_leaves_nothing() {
     place.script("up.sh", ENDLESS);
     place.replay("a", "exit 0");
     is_taken_over(&place);
+}
+
+#[test]
+fn a_guard_does_not_wait_for_the_harness_to_end_what_its_runner_has_left() {
+    let place = guarded();
+    place.replay("a", ENDLESS);
+    place.replay("b", "echo begun; until [ -e go ]; do sleep 0.01; done");
+    let mut running = started(&place, &["run", "a"]);
+    let step = Left(running.value("pid"));
+    let guard = Left(running.guard());
+    let signal = |name| rustix::process::kill_process(pid(&guard.0), name).expect("it is there");
+    signal(rustix::process::Signal::STOP);
+    running.signal(rustix::process::Signal::KILL);
+    running.end().died_of(rustix::process::Signal::KILL);
+    let mut next = started(&place, &["run", "b"]);
+    next.until("begun");
+    signal(rustix::process::Signal::CONT);
+    wait_for("the guard has ended it", || !is_running(&step.0));
+    place.write("go", "");
+    next.end().code(0);
+    wait_for("the guard has gone", || !is_running(&guard.0));
+    let log = place.read("log");
+    assert_eq!(log.matches("down").count(), 1, "{log}");
 }
 
 /// While it was killed nobody knew of it: its parent had gone, and its environment was cleared.

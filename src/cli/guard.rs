@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::args::Guard;
 use super::output::{Ended, Failure};
 use crate::bootstrap::{Context, Options};
+use crate::config;
 use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
 use crate::domain::id::RunId;
@@ -16,7 +17,7 @@ use crate::domain::run::{Seconds, StepResult, Summary};
 use crate::engine::Backoff;
 use crate::harness::{Harness, Request, Teardown};
 use crate::process::{Adopted, Controller, Phase, Sweep, sweep};
-use crate::record::{self, HarnessLock, LockError};
+use crate::record::{self, HarnessLock, LockError, Store};
 use crate::report::{Human, Palette};
 use crate::text::sanitize::sanitize_plain;
 
@@ -41,8 +42,8 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
     let _ = writeln!(log, "the process of run {} has died", args.run);
     let context = Context::open(options);
     // Before anything else: who comes now is to find the harness as a run leaves it.
-    let lock = match &context {
-        Ok(context) if args.take_down => take_lock(&context.harness()).await,
+    let mut lock = match &context {
+        Ok(context) if args.take_down => try_lock(&context.harness()).unwrap_or_default(),
         _ => None,
     };
     let grace = context
@@ -74,6 +75,9 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
         guard: None,
         ..context.harness()
     };
+    if lock.is_none() {
+        lock = take_lock(&harness).await;
+    }
     if let Some(run) = booted_since(&harness, &args.run) {
         let _ = writeln!(
             log,
@@ -81,7 +85,10 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
         );
         return Ok(Ended::with(Exit::Ok));
     }
-    wait_for_engine(&harness, &mut log).await;
+    let has_stacks = |harness: &config::Harness| !harness.stacks.is_empty();
+    if harness.config.harness.as_ref().is_some_and(has_stacks) {
+        wait_for_engine(&harness, &mut log).await;
+    }
     let request = Request {
         teardown: Teardown::Always,
         any_age: args.any_age,
@@ -99,15 +106,25 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
     Ok(Ended::with(Exit::of(&summary)))
 }
 
+/// Somebody else works on the harness.
+struct Busy;
+
+/// `None` where there is nothing to hold.
+fn try_lock(harness: &Harness) -> Result<Option<Arc<HarnessLock>>, Busy> {
+    match harness.store.as_ref().map(Store::lock) {
+        Some(Ok(lock)) => Ok(Some(Arc::new(lock))),
+        Some(Err(LockError::Held { .. })) => Err(Busy),
+        Some(Err(LockError::Io { .. })) | None => Ok(None),
+    }
+}
+
 /// The kernel releases what a dead process held in an order of its own, and somebody may have been
-/// faster. `None` where there is nothing to hold.
+/// faster.
 async fn take_lock(harness: &Harness) -> Option<Arc<HarnessLock>> {
-    let store = harness.store.as_ref()?;
     loop {
-        match store.lock() {
-            Ok(lock) => return Some(Arc::new(lock)),
-            Err(LockError::Held { .. }) => tokio::time::sleep(LOCKED_PAUSE).await,
-            Err(LockError::Io { .. }) => return None,
+        match try_lock(harness) {
+            Ok(lock) => return lock,
+            Err(Busy) => tokio::time::sleep(LOCKED_PAUSE).await,
         }
     }
 }

@@ -151,8 +151,10 @@ fn fields<T: DeserializeOwned>(line: &[u8]) -> Option<T> {
     serde_json::from_slice(line).ok()
 }
 
+/// Of more than a century nobody can make a sum.
 fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok()
+    let found = Duration::try_from_secs_f64(seconds).ok()?;
+    (found.as_secs() < u64::from(u32::MAX)).then_some(found)
 }
 
 fn step(word: &str) -> Option<Step> {
@@ -582,6 +584,23 @@ mod tests {
 
     fn decode(line: &[u8]) -> Result<Line, DecodeError> {
         super::decode(line, |_| true)
+    }
+
+    #[test]
+    fn of_a_time_that_cannot_be_summed_up_nothing_is_read() {
+        let line = |offset: &str| {
+            let line = format!(
+                r#"{{"v":1,"event":"note","at":"2026-11-21T12:00:00Z","offset":{offset},"text":"x"}}"#
+            );
+            decode(line.as_bytes())
+        };
+        assert!(line("1e9").is_ok());
+        for offset in ["1e10", "1e19", "-1.0"] {
+            assert!(
+                matches!(line(offset), Err(DecodeError::Malformed)),
+                "{offset}"
+            );
+        }
     }
 
     fn said() -> Tap {

@@ -224,7 +224,7 @@ impl Harness {
         loop {
             match self.plan_objects(stack, asker).await {
                 Err(PlanError::Engine(error))
-                    if error.is_outage() && waited < PATIENCE && !control.is_abandoned() =>
+                    if error.is_outage() && waited < PATIENCE && !control.gives_up() =>
                 {
                     let wait = backoff.step();
                     waited += wait;
@@ -246,7 +246,7 @@ impl Harness {
         let mut plan = self.plan_patiently(stack, asker, control).await?;
         for _ in 0..SETTLING {
             let is_settled = !plan.remove.iter().any(|item| item.is(State::Removing));
-            if is_settled || control.is_abandoned() {
+            if is_settled || control.gives_up() {
                 break;
             }
             tokio::time::sleep(SETTLING_PAUSE).await;

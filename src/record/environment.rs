@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Store;
-use super::files::{open_inside, write_atomically};
+use super::files::{LONGEST_LINE, open_inside, write_atomically};
 use super::read::ReadError;
 use crate::codec::{self, DecodeError};
 use crate::domain::fingerprint::{Fingerprint, Hash};
@@ -60,11 +60,12 @@ pub fn fingerprint(directory: &Path) -> Result<Option<Fingerprint>, ReadError> {
         path: directory.join(FILE_NAME),
         source,
     };
-    let Some((path, mut file)) = open_inside(directory, FILE_NAME).map_err(wrap)? else {
+    let Some((path, file)) = open_inside(directory, FILE_NAME).map_err(wrap)? else {
         return Ok(None);
     };
     let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(wrap)?;
+    let mut bounded = file.take(LONGEST_LINE);
+    bounded.read_to_end(&mut text).map_err(wrap)?;
     match serde_json::from_slice::<Version>(&text) {
         Ok(Version { v }) if v > VERSION => Err(ReadError::Newer {
             path,

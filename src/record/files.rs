@@ -1,7 +1,7 @@
 //! Files of a recording: written whole or not at all, read only where they lie in it.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,27 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// More than a run of a hundred thousand replays has in the line that names them. A file may come
+/// from anybody.
+pub(super) const LONGEST_LINE: u64 = 64 * 1024 * 1024;
+
+/// Reads a line, with its newline, into a buffer that holds nothing else then. One that is too long
+/// is passed over and leaves it empty. Returns how many bytes of the file that were: none at its end.
+///
+/// # Errors
+///
+/// Fails where the file cannot be read.
+pub(super) fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    line.clear();
+    let mut bounded = Read::take(&mut *file, LONGEST_LINE);
+    let length = bounded.read_until(b'\n', line)? as u64;
+    if bounded.limit() > 0 || line.ends_with(b"\n") {
+        return Ok(length);
+    }
+    *line = Vec::new();
+    Ok(length + file.skip_until(b'\n')? as u64)
 }
 
 /// Opens what is there, or says that a FIFO has no reader: it might be waited for for ever.
@@ -162,6 +183,27 @@ impl Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_and_not_held() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"a\n").unwrap();
+        // A hole costs no disk.
+        let length = LONGEST_LINE + 3;
+        file.seek(SeekFrom::Current(length.cast_signed())).unwrap();
+        file.write_all(b"\nb").unwrap();
+        file.rewind().unwrap();
+        let mut file = io::BufReader::new(file);
+        let mut line = Vec::new();
+        let mut next = || {
+            let taken = read_line(&mut file, &mut line).unwrap();
+            (taken, line.clone(), line.capacity() as u64 <= LONGEST_LINE)
+        };
+        assert_eq!(next(), (2, b"a\n".to_vec(), true));
+        assert_eq!(next(), (length + 1, Vec::new(), true));
+        assert_eq!(next(), (1, b"b".to_vec(), true));
+        assert_eq!(next(), (0, Vec::new(), true));
+    }
 
     #[test]
     fn what_leads_out_of_a_recording_is_not_in_it() {

@@ -15,6 +15,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 
 use super::RecordedLog;
 use crate::domain::line::{Channel, DISORDER, Line, PartBatch};
+use crate::record::files;
 
 /// Less than this is read instead of being searched.
 const SEARCHED: u64 = 64 * 1024;
@@ -194,8 +195,7 @@ impl Lines {
         let place = file.stream_position()?;
         let mut found = None;
         while found.is_none() {
-            self.line.clear();
-            if file.read_until(b'\n', &mut self.line)? == 0 {
+            if files::read_line(file, &mut self.line)? == 0 {
                 break;
             }
             found = parse(&self.line).map(|entry| entry.at);
@@ -229,10 +229,9 @@ impl Lines {
     }
 
     /// The next line, with its newline, of this file.
-    fn read_line(&mut self) -> io::Result<usize> {
-        self.line.clear();
+    fn read_line(&mut self) -> io::Result<u64> {
         match self.files.front_mut() {
-            Some(file) => file.read_until(b'\n', &mut self.line),
+            Some(file) => files::read_line(file, &mut self.line),
             None => Ok(0),
         }
     }
@@ -249,7 +248,7 @@ impl Lines {
         self.go_to(place)?;
         let mut start = place;
         loop {
-            let length = self.read_line()? as u64;
+            let length = self.read_line()?;
             // The first is the rest of a line, unless it is a whole one by chance.
             if start > place
                 && let Some(entry) = parse(&self.line)
@@ -266,7 +265,8 @@ impl Lines {
     fn take(&mut self) -> Option<Line> {
         let entry = parse(&self.line)?;
         let pending = &mut self.pending[usize::from(entry.channel == Channel::Err)];
-        if !entry.full {
+        let is_bounded = |(_, text): &(_, Vec<u8>)| (text.len() as u64) < files::LONGEST_LINE;
+        if !entry.full && pending.as_ref().is_none_or(is_bounded) {
             let (_, text) = pending.get_or_insert((entry.at, Vec::new()));
             text.extend_from_slice(entry.text);
             return None;
@@ -334,7 +334,7 @@ impl Lines {
         let mut batch = PartBatch::default();
         let mut last = None;
         let mut read = 0;
-        while read < BATCH {
+        while read < BATCH as u64 {
             match self.read_line()? {
                 0 if self.is_head && read > 0 => break,
                 0 if self.next_file() => continue,

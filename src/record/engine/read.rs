@@ -2,7 +2,7 @@
 //! run has none of it, and one that was cut off has some.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::domain::event::EngineEvent;
 use crate::domain::id::ContainerId;
 use crate::domain::origins::Origins;
 use crate::engine::Inspect;
-use crate::record::files::{inside, open_inside};
+use crate::record::files::{inside, open_inside, read_line};
 use crate::record::read::ReadError;
 
 /// What the engine told during a run, in its order.
@@ -185,8 +185,7 @@ fn lines<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Vec<T>, Re
     let mut line = Vec::new();
     let mut found = Vec::new();
     loop {
-        line.clear();
-        if file.read_until(b'\n', &mut line).map_err(wrap)? == 0 {
+        if read_line(&mut file, &mut line).map_err(wrap)? == 0 {
             return Ok(found);
         }
         match serde_json::from_slice::<Version>(&line) {
