@@ -188,6 +188,20 @@ fn stdout_holds_one_thing() {
             .code(2)
             .err("only one thing can be written to stdout");
     }
+    let twice = ["run", "--report", "tap=same", "--junit", "./same"];
+    place
+        .tackroom(&twice)
+        .code(2)
+        .err("same and ./same are one file");
+    let nowhere = [
+        "run",
+        "fine",
+        "--report",
+        "tap=/dev/null",
+        "--junit",
+        "/dev/null",
+    ];
+    place.tackroom(&nowhere).code(0);
     for (target, part) in [
         ("junit", "write FORMAT=FILE"),
         ("html=x", "there is no format"),

@@ -94,6 +94,38 @@ fn formats() -> String {
     names.join(", ")
 }
 
+/// Two that name one regular file, of which the second would be written over the first.
+fn twice(targets: &[Target]) -> Option<(&Path, &Path)> {
+    let mut known: Vec<(PathBuf, &Path)> = Vec::new();
+    for file in targets.iter().filter_map(|target| target.file.as_deref()) {
+        let beside = || {
+            Some(
+                directory_of(file)
+                    .canonicalize()
+                    .ok()?
+                    .join(file.file_name()?),
+            )
+        };
+        let Some(real) = file.canonicalize().ok().or_else(beside) else {
+            continue;
+        };
+        if let Some((_, earlier)) = known.iter().find(|(known, _)| *known == real) {
+            return Some((earlier, file));
+        }
+        if !real.exists() || real.is_file() {
+            known.push((real, file));
+        }
+    }
+    None
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// The reports of one run.
 #[derive(Debug)]
 pub(super) struct Targets {
@@ -105,7 +137,7 @@ pub(super) struct Targets {
 impl Targets {
     /// What `--report` and `--junit` ask for, on a stdout that may be taken already.
     ///
-    /// Fails where a file could not be written, or two want to write to stdout.
+    /// Fails where a file could not be written, or two reports want the same one, or stdout.
     pub(super) fn new(
         targets: &[Target],
         junit: Option<&Path>,
@@ -115,6 +147,13 @@ impl Targets {
         targets.extend(junit.map(|file| Target::new(Format::Junit, file)));
         for file in targets.iter().filter_map(|target| target.file.as_ref()) {
             writable(file)?;
+        }
+        if let Some((first, second)) = twice(&targets) {
+            return Err(Failure::usage(format!(
+                "{} and {} are one file: give each report its own",
+                first.display(),
+                second.display()
+            )));
         }
         let on_stdout = targets.iter().filter(|target| target.file.is_none());
         if on_stdout.count() + usize::from(stdout_is_taken) > 1 {
@@ -225,10 +264,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn writable(file: &Path) -> Result<(), Failure> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(file);
     let why = if file.is_dir() || file.file_name().is_none() {
         "it is a directory".to_owned()
     } else if !directory.is_dir() {

@@ -416,7 +416,7 @@ fn harness(table: Table<'_>, root: &Path, env: Vec<(String, String)>, scope: &Sc
         .unwrap_or(dir);
     let stacks = harness_stacks(&table, scope);
     let timeout = table
-        .duration("timeout")
+        .limit("timeout")
         .unwrap_or(Duration::from_secs(15 * 60));
     let hook = |key| {
         let words = table.strings(key)?;
@@ -480,7 +480,7 @@ fn ready(table: Table<'_>) -> Ready {
     let ready = Ready {
         healthy: table.bool("healthy").unwrap_or(defaults.healthy),
         http: table.string("http"),
-        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
+        timeout: table.limit("timeout").unwrap_or(defaults.timeout),
     };
     if let Some(url) = &ready.http
         && !url.starts_with("http://")

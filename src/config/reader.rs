@@ -212,6 +212,16 @@ impl<'a> Table<'a> {
         duration
     }
 
+    /// A duration in which something has to be done.
+    pub(super) fn limit(&self, key: &'static str) -> Option<Duration> {
+        let limit = self.duration(key)?;
+        if limit.is_zero() {
+            self.reject(key, "must not be zero: nothing could be done in time");
+            return None;
+        }
+        Some(limit)
+    }
+
     /// An array of strings; a lone string is an array of one.
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<String>> {
         let value = self.get(key)?;

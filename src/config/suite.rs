@@ -119,7 +119,7 @@ fn suite(table: &Table<'_>, before: Suite, root: &Path) -> Suite {
         tags: table.strings("tags").unwrap_or(before.tags),
         parallel: table.bool("parallel").unwrap_or(before.parallel),
         groups: table.strings("group").unwrap_or(before.groups),
-        timeout: table.duration("timeout").unwrap_or(before.timeout),
+        timeout: table.limit("timeout").unwrap_or(before.timeout),
         timeout_factor: match table.integer("timeout_factor", 1..1_001) {
             Some(factor) => u32::try_from(factor).ok().and_then(NonZeroU32::new),
             None => before.timeout_factor,

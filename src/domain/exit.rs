@@ -51,7 +51,9 @@ impl Exit {
             Self::Usage => "wrong usage or configuration",
             Self::Harness => "the harness did not come up, or seed failed",
             Self::NothingMatched => "nothing matched",
-            Self::Refused => "refused: protected, not confirmed, or the plan changed",
+            Self::Refused => {
+                "refused: protected, not confirmed, the plan changed, or the harness is in use"
+            }
             Self::LeftBehind => "all passed, but the teardown failed or left something behind",
             Self::Unreachable => "the engine cannot be used",
             Self::Internal => "internal error",

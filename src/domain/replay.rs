@@ -163,6 +163,9 @@ impl Header {
                 .push(format!("@parallel {value}: it takes no value")),
             "parallel" => self.parallel = true,
             "timeout" => match parse_duration(value) {
+                Some(timeout) if timeout.is_zero() => self
+                    .problems
+                    .push(format!("@timeout {value}: nothing could be done in time")),
                 Some(timeout) => self.timeout = Some(timeout),
                 None => self
                     .problems
@@ -233,6 +236,16 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_no_time_nothing_can_be_done() {
+        let header = Header::parse("# @timeout 0s\n");
+        assert_eq!(header.timeout, None);
+        assert_eq!(
+            header.problems,
+            ["@timeout 0s: nothing could be done in time"]
+        );
+    }
 
     #[test]
     fn the_header_is_description_and_tags() {

@@ -138,8 +138,8 @@ fn spawn(spec: &Spec, mark: Mark) -> Result<(Child, pipe::Receiver, Option<Own>)
         .env(subreaper::MARK, mark.to_string())
         .stdin(stdin)
         .stdout(writer)
-        .stderr(errors)
-        .process_group(0);
+        .stderr(errors);
+    lead_apart(&mut command);
     let spawn = || match Brand::in_environment(&spec.env) {
         Some(brand) => brand.lend(|| command.spawn()),
         None => command.spawn(),
@@ -151,6 +151,24 @@ fn spawn(spec: &Spec, mark: Mark) -> Result<(Child, pipe::Receiver, Option<Own>)
     })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(SpawnError::Pipe)?;
     Ok((child, output, own))
+}
+
+/// The child leads a group of its own, and where we have a terminal also a session of its own, which
+/// has none: whoever would ask for a password there is told at once that nobody can answer, and
+/// nobody writes across what we show. A group alone is cheaper to start.
+fn lead_apart(command: &mut Command) {
+    if File::open("/dev/tty").is_err() {
+        command.process_group(0);
+        return;
+    }
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec it does one system call and no more"
+    )]
+    // SAFETY: setsid is safe to call there, and nothing is allocated or locked.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+    }
 }
 
 struct Supervisor<'a, F> {

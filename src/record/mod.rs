@@ -210,7 +210,11 @@ impl Store {
         let entries = match std::fs::read_dir(self.runs_directory()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                let place = self.runs_directory();
+                let why = format!("cannot read {}: {error}", place.display());
+                return Err(io::Error::new(error.kind(), why));
+            }
         };
         let is_directory =
             |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|found| found.is_dir());

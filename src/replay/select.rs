@@ -32,7 +32,8 @@ impl std::fmt::Display for NothingMatched {
 ///
 /// # Errors
 ///
-/// Fails on the first pattern that matches nothing.
+/// Fails on the first pattern that matches nothing. An empty one does: it is a variable of somebody's
+/// script that was not set.
 pub(super) fn select(
     replays: &[Arc<Replay>],
     patterns: &[String],
@@ -87,6 +88,7 @@ impl<'a> Matcher<'a> {
         match &self.kind {
             Kind::Name => name == self.text,
             Kind::Glob(glob) => glob.matches(name) || glob.matches(&replay.file),
+            Kind::Part if self.text.is_empty() => false,
             Kind::Part => {
                 if Path::new(self.text).is_absolute() {
                     return replay.path == Path::new(self.text);
@@ -172,6 +174,8 @@ mod tests {
             "no replay matches \"buildinfo-stale-imgae\"; did you mean buildinfo-stale-image?"
         );
         assert_eq!(names(&["discovery*"]).unwrap_err().nearest, None);
+        let unset = names(&["peer", ""]).unwrap_err().to_string();
+        assert_eq!(unset, "no replay matches \"\"");
     }
 
     #[test]

@@ -203,3 +203,18 @@ fn a_run_that_comes_to_the_foreground_takes_it() {
     assert_eq!(session.end().exit_code(), 0);
     assert!(session.is_given_back());
 }
+
+#[test]
+fn a_replay_has_no_terminal_to_ask_on() {
+    let project = waiting();
+    let asks = "if (echo password >/dev/tty; read -r answer </dev/tty); then exit 3; fi\n\
+                sleep 600 & echo alone";
+    script(project.path(), "a", asks);
+    let mut session = run(&project, &[], &[]);
+    assert_eq!(session.end().exit_code(), 0);
+    session.until_text("2 passed");
+    session.until_text("alone");
+    // Its session is no way out of the run.
+    session.until_text("sleep 600");
+    assert!(session.text().contains("/dev/tty: "), "{}", session.text());
+}
