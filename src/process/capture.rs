@@ -1,4 +1,4 @@
-//! What a child printed: bounded in memory, complete on disk up to a cap.
+//! What a child printed: bounded in memory, complete on disk up to a cap, and its end in any case.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,7 +14,8 @@ use crate::domain::run::Output;
 pub struct CaptureLimits {
     pub head: usize,
     pub tail: usize,
-    /// On disk; what comes after it is counted and dropped.
+    /// On disk; of what comes after it the last `tail` bytes are written behind a line that says how
+    /// many are missing there.
     pub disk: u64,
 }
 
@@ -40,6 +41,13 @@ pub struct Capture {
     on_disk: u64,
     /// Bytes that did not reach the disk: over the cap, or a failed write.
     not_on_disk: u64,
+    /// A write has failed.
+    is_full: bool,
+}
+
+/// Stands on disk in the place of bytes that are missing there.
+pub fn gap_line(missing: u64) -> String {
+    format!("\n[{missing} bytes are not kept]\n")
 }
 
 /// Where it is complete.
@@ -110,6 +118,7 @@ impl Capture {
             times: Times::new(),
             on_disk: 0,
             not_on_disk: 0,
+            is_full: false,
         }
     }
 
@@ -140,12 +149,36 @@ impl Capture {
             Disk::File(_, file) => self.not_on_disk == 0 && file.write_all(&bytes[..take]).is_ok(),
             Disk::Failed => false,
         };
+        self.is_full |= !is_written && take > 0 && self.not_on_disk == 0;
         let written = if is_written { take } else { 0 };
         self.on_disk += written as u64;
         self.not_on_disk += (bytes.len() - written) as u64;
     }
 
+    /// The end of an output says most about it.
+    fn write_end(&mut self) {
+        let Disk::File(path, file) = &mut self.disk else {
+            return;
+        };
+        let missing = usize::try_from(self.not_on_disk).unwrap_or(usize::MAX);
+        if missing == 0 || self.is_full {
+            return;
+        }
+        let tail = &*self.tail.make_contiguous();
+        let end = &tail[tail.len() - missing.min(tail.len())..];
+        let left = self.not_on_disk - end.len() as u64;
+        let gap = match left {
+            0 => String::new(),
+            left => gap_line(left),
+        };
+        self.times.note(path, self.on_disk + gap.len() as u64);
+        if file.write_all(&[gap.as_bytes(), end].concat()).is_ok() {
+            self.not_on_disk = left;
+        }
+    }
+
     pub fn finish(mut self) -> Output {
+        self.write_end();
         let kept = (self.head.len() + self.tail.len()) as u64;
         Output {
             cut: self.total - kept,
@@ -177,12 +210,33 @@ mod tests {
         capture.push(b"abcd");
         capture.push(b"efgh");
         let output = capture.finish();
-        assert_eq!(std::fs::read(&path).unwrap(), b"abcde");
-        assert_eq!((output.not_on_disk, output.cut), (3, 4));
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(kept, "abcde\n[1 bytes are not kept]\ngh");
+        assert_eq!((output.not_on_disk, output.cut), (1, 4));
         assert_eq!(
             (&output.head[..], &output.tail[..]),
             (&b"ab"[..], &b"gh"[..])
         );
+    }
+
+    #[test]
+    fn the_disk_has_the_end_whole_where_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let mut capture = Capture::new(limits(2, 3, 5), Some(&path));
+        capture.push(b"abcdefgh");
+        assert_eq!(capture.finish().not_on_disk, 0);
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcdefgh");
+    }
+
+    #[test]
+    fn behind_what_a_full_disk_has_cut_off_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let mut capture = Capture::new(limits(2, 2, 5), Some(&path));
+        capture.push(b"abcdefgh");
+        assert_eq!(capture.finish().not_on_disk, 8);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod sweep;
 mod table;
 
 pub use aside::ask;
-pub use capture::{Capture, CaptureLimits, times_file};
+pub use capture::{Capture, CaptureLimits, gap_line, times_file};
 pub use control::{Control, Controller, Phase, Stopwatch};
 pub use group::own_group;
 pub use guard::{Guard, GuardCommand, Parting, stand_guard};

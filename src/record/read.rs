@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::domain::run::{
     Verdict,
 };
 use crate::domain::scope::{Scope, StackName};
-use crate::process::{CaptureLimits, times_file};
+use crate::process::{CaptureLimits, gap_line, times_file};
 
 /// What is known of a run. What had begun and did not end counts as cut off.
 #[derive(Clone, Debug)]
@@ -375,7 +376,16 @@ fn load(output: &mut Output, path: &Path) -> io::Result<()> {
     output.head = bytes(&file, head)?;
     file.seek(SeekFrom::Start(tail_start))?;
     output.tail = bytes(&file, tail as u64)?;
-    output.cut = tail_start - head + output.not_on_disk;
+    output.cut = tail_start - head;
+    if output.not_on_disk > 0 {
+        output.cut += output.not_on_disk;
+        let line = gap_line(output.not_on_disk);
+        let mut before = vec![0; line.len()];
+        let place = tail_start.saturating_sub(line.len() as u64);
+        if file.read_exact_at(&mut before, place).is_ok() && before == line.as_bytes() {
+            output.cut -= line.len() as u64;
+        }
+    }
     Ok(())
 }
 
@@ -676,6 +686,11 @@ mod tests {
             printed(place.path(), &recorded, 5).cut,
             (2 * (head + tail) + 5) as u64
         );
+        let end = vec![b'e'; tail];
+        let kept = [vec![b'b'; head + 3], gap_line(7).into_bytes(), end.clone()].concat();
+        std::fs::write(&file, kept).unwrap();
+        let output = printed(place.path(), &recorded, 7);
+        assert_eq!((output.cut, &output.tail[..]), (3 + 7, &end[..]));
     }
 
     #[test]
