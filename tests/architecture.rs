@@ -26,9 +26,6 @@ const CONFINED: [(&str, &[&str]); 5] = [
     ("tui_input", &["tui"]),
 ];
 
-/// Files of other modules that may name the crates of the dashboard: the one that starts it.
-const DASHBOARD_STARTERS: [&str; 1] = ["cli/dashboard.rs"];
-
 /// `#[macro_export]` lifts a macro to the crate's root; it stays its module's.
 const EXPORTED_MACROS: [(&str, &str); 1] = [("engine_contract", "engine")];
 
@@ -176,8 +173,7 @@ impl Checker<'_> {
             modules.contains(&home)
         };
         for (name, modules) in CONFINED {
-            let starter = modules == ["tui"] && DASHBOARD_STARTERS.contains(&self.file);
-            if ident == name && !is_home(modules) && !starter {
+            if ident == name && !is_home(modules) {
                 return self.report(line, format!("only {} names {name}", modules.join(", ")));
             }
         }
@@ -463,7 +459,6 @@ pub mod forgotten;
         );
         clean("docker/mod.rs", "use bollard::Docker;");
         clean("tui/mod.rs", "use {ratatui, crossterm, tui_logger};");
-        clean("cli/dashboard.rs", "use ratatui::crossterm;");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::changes::{Change, Changes};
-use super::session::{Hooks, Steps};
 use super::sink::Sink;
+use super::steps::{Hooks, Steps};
 use crate::domain::hook::Step;
 use crate::domain::replay::{Replay, ReplayName};
 use crate::domain::run::{RunEventKind, Summary};

@@ -12,6 +12,7 @@ mod guard;
 mod recorder;
 mod session;
 mod sink;
+mod steps;
 mod takedown;
 mod writer;
 

@@ -14,8 +14,9 @@ use crate::domain::output::OutputLines;
 use crate::domain::run::{RunEvent, RunEventKind, Summary};
 use crate::record::EventLog;
 
-/// How much output, and how many bytes of events that carry it, may wait for the watcher. A run is never slowed down by its screen:
-/// what comes beyond this is left out of the stream (never out of the output kept on disk).
+/// How much output, and how many bytes of events that carry it, may wait for the watcher. A run is
+/// never slowed down by its screen: what comes beyond this is left out of the stream (never out of the
+/// output kept on disk).
 const WAITING_OUTPUT: usize = 1024 * 1024;
 
 /// Sends events; on the way it writes them down and folds them into the summary.

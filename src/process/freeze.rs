@@ -8,8 +8,8 @@ use crate::domain::run::{Signal, Survivor};
 /// A fork bomb is not chased for ever.
 const LOOKS: usize = 16;
 
-/// Signals all that `look` finds, and names them as they were before it. They are held still until another look finds no
-/// more of them: none can be born between the look and the signal, and get away.
+/// Signals all that `look` finds, and names them as they were before it. They are held still until
+/// another look finds no more of them: none can be born between the look and the signal, and get away.
 pub(super) fn signal_all(
     signal: Signal,
     mut look: impl FnMut() -> Vec<Process>,

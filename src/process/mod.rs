@@ -1,7 +1,8 @@
 //! Child processes that cannot hang us and cannot outlive us.
 //!
 //! Each child leads a process group of its own, reads nothing, and is over when it is reaped, not
-//! when its pipe closes. What it leaves is found also where it has left the group. Nothing here knows what a replay or a hook is.
+//! when its pipe closes. What it leaves is found also where it has left the group. Nothing here knows
+//! what a replay or a hook is.
 
 mod aside;
 mod brand;

@@ -108,6 +108,7 @@ mod tests {
         assert_eq!(listener.skipped.as_deref(), Some("in colour"));
         assert_eq!(listener.expected_failure, None);
     }
+
     #[test]
     fn the_middle_of_a_long_line_is_no_point() {
         let rules = Rules::of(Kind::Tap);
