@@ -46,11 +46,25 @@ fn a_failure_names_the_command_that_shows_its_incident() {
             .out(&format!("✘ {replay}  failed: exit 1"));
     }
     // What passed has none to look at, though it can be.
-    assert!(
-        !ended
-            .stdout
-            .contains("incident: tackroom incident {id} fine")
-    );
+    let of_fine = format!("incident: tackroom incident {id} fine");
+    assert!(!ended.stdout.contains(&of_fine));
+}
+
+#[test]
+fn a_name_that_cannot_be_shown_is_named_by_a_glob() {
+    let place = Place::with_replays(&[("new\nline [1]", "exit 1"), ("new line [1]", "exit 1")]);
+    let ended = place.tackroom(&["run"]).code(1);
+    let id = ended.run_id();
+    let command = format!("incident: tackroom incident {id} 'new?line [[]1[]]'");
+    assert!(ended.stdout.contains(&command), "{}", ended.stdout);
+    let both = ["incident", &id, "new?line [[]1[]]"];
+    place.tackroom(&both).code(2).err("several replays match");
+    std::fs::remove_file(place.path("replays/new line [1].sh")).expect("it was there");
+    place.tackroom(&["run"]).code(1);
+    place
+        .tackroom(&["incident", "latest", both[2]])
+        .code(0)
+        .out("✘ new line [1]  failed: exit 1");
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl From<IncidentError> for Failure {
 
 /// Which replay of a run is asked for.
 enum Wanted {
-    /// By its name, or a part of it.
+    /// By its name, a part of it, or a glob.
     Named(String),
     /// The only one that failed. Names the run as it was typed; `None` where it was not.
     Failed(Option<String>),
@@ -150,15 +150,19 @@ fn named(recording: &Recording, wanted: &str) -> Result<ReplayName, Failure> {
     }
 }
 
-/// By the whole name, else by a part of it.
+/// By the whole name, else by a glob or a part of it.
 fn matching(recording: &Recording, wanted: &str) -> Vec<ReplayName> {
+    let glob = glob::Pattern::new(wanted).ok();
     let names = recording.replays.iter().map(|replay| &replay.name);
     let is_it = |name: &&ReplayName| name.as_str() == wanted;
     if let Some(name) = names.clone().find(is_it) {
         return vec![name.clone()];
     }
     names
-        .filter(|name| name.as_str().contains(wanted))
+        .filter(|name| {
+            let name = name.as_str();
+            name.contains(wanted) || glob.as_ref().is_some_and(|glob| glob.matches(name))
+        })
         .cloned()
         .collect()
 }

@@ -244,20 +244,17 @@ fn shell_word(word: &str) -> String {
     }
 }
 
-/// The command that shows the incident of a replay; `None` where a name cannot be shown as it is.
+/// The command that shows the incident of a replay; `None` where the run cannot be shown as it was
+/// named.
 pub fn incident_command(run: &str, replay: &ReplayName) -> Option<String> {
-    let words = [run, replay.as_str()];
+    let replay = pattern(replay.as_str());
+    let words = [run, &*replay];
     let begin_options = words.iter().any(|word| word.starts_with('-'));
     let options_end = if begin_options { "-- " } else { "" };
-    words
-        .iter()
-        .all(|word| *sanitize_plain(word) == **word)
-        .then(|| {
-            format!(
-                "tackroom incident {options_end}{}",
-                words.map(shell_word).join(" ")
-            )
-        })
+    (*sanitize_plain(run) == *run).then(|| {
+        let words = words.map(shell_word).join(" ");
+        format!("tackroom incident {options_end}{words}")
+    })
 }
 
 /// A pattern that means the replay of this name. What cannot be shown as it is stands in it as `?`.
