@@ -143,6 +143,12 @@ fn earlier_runs_are_told_and_what_failed_in_them_runs_again() {
     let mut session = dashboard(project.path(), 130, 30);
     session.press("3");
     session.until_text("failed 1/1");
+    session.until_text("not run in this session");
+    session.press("\r");
+    session.until_text("Incident: bad");
+    session.until_text("✘ failed: exit 3");
+    session.press("\x1b");
+    session.until_text("not run in this session");
     session.press("f");
     session.until_text("1 of 1 replays did not pass");
     session.until_text("failed 2/2");

@@ -305,6 +305,12 @@ impl Replays {
     }
 
     /// What earlier runs say of a replay.
+    /// Whether a run that is kept has its end.
+    pub fn has_run_before(&self, name: &ReplayName) -> bool {
+        let course = self.courses.get(name);
+        course.is_some_and(|course| course.runs.iter().any(Option::is_some))
+    }
+
     pub fn course(&self, name: &ReplayName) -> Option<&Course> {
         self.courses.get(name)
     }

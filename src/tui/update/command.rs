@@ -330,11 +330,14 @@ fn open(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The selected replay, if it has come to an end.
+/// The selected replay, if it has come to an end, be it in an earlier run.
 fn ended(state: &State) -> Option<ReplayName> {
     let selected = state.replays.selected()?;
-    let status = state.replays.status(&selected.name)?;
-    matches!(status, Status::Done { .. }).then(|| selected.name.clone())
+    let has_ended = match state.replays.status(&selected.name) {
+        Some(status) => matches!(status, Status::Done { .. }),
+        None => state.recorded.is_none() && state.replays.has_run_before(&selected.name),
+    };
+    has_ended.then(|| selected.name.clone())
 }
 
 /// The focused text pane with its lines and its size.

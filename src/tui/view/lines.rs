@@ -198,7 +198,10 @@ fn output_hint(state: &State) -> String {
     }
     text.push_str(match state.replays.status(&replay.name) {
         None if state.recorded.is_some() => "the run did not come to it",
-        None => "not run in this session · r runs it",
+        None if state.replays.has_run_before(&replay.name) => {
+            "not run in this session · enter shows its last run · r runs it"
+        }
+        None => "not run yet · r runs it",
         Some(Status::Queued) => "waiting for its turn",
         Some(Status::Running { .. }) => "nothing printed yet",
         Some(Status::Done { .. }) => "it printed nothing",
