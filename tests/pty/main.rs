@@ -149,6 +149,10 @@ fn earlier_runs_are_told_and_what_failed_in_them_runs_again() {
     session.until_text("✘ failed: exit 3");
     session.press("\x1b");
     session.until_text("not run in this session");
+    // It did not fail in the run that ends now, so nobody is taken to it.
+    session.press("jr");
+    session.until_text("no replay failed, 1 ran");
+    assert!(session.text().contains("› ✔ good"), "{}", session.text());
     session.press("f");
     session.until_text("1 of 1 replays did not pass");
     session.until_text("failed 2/2");

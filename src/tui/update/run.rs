@@ -282,9 +282,8 @@ pub(super) fn on_end(state: &mut State, problem: Option<String>, effects: &mut V
     let ran = matches!(active.what, What::Job(Job::Run(..))) && !step_failed(&active);
     if active.follow
         && ran
-        && let Some(first) = state.replays.failed().first()
+        && let Some(first) = first_failed(state, &active.summary)
     {
-        let first = first.clone();
         state.replays.select(&first);
     }
     if let What::Job(Job::Run(..)) = &active.what {
@@ -301,6 +300,13 @@ pub(super) fn on_end(state: &mut State, problem: Option<String>, effects: &mut V
         }
         None => {}
     }
+}
+
+/// Of those that are shown, and of this run.
+fn first_failed(state: &State, summary: &Summary) -> Option<ReplayName> {
+    let mut failed = state.replays.failed().into_iter();
+    let is_of_run = |name: &ReplayName| summary.results.iter().any(|it| it.replay == *name);
+    failed.find(is_of_run)
 }
 
 fn step_failed(active: &Active) -> bool {
