@@ -135,6 +135,8 @@ fn setup(context: &Context, color: bool) -> Setup {
 
 /// What the system asks of us, by signals. Ctrl-C and Ctrl-Z are keys while the terminal is ours.
 fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + Send>>> {
+    // Before anybody can hear of them.
+    terminal::note_keys()?;
     let mut streams = Vec::new();
     for (kind, ask) in [
         (SignalKind::interrupt(), Some(Signal::Interrupt)),
@@ -149,8 +151,7 @@ fn asks(context: &Arc<Context>) -> io::Result<Pin<Box<dyn Stream<Item = Ask> + S
         });
         let received = received.filter(move |()| {
             let is_key = matches!(ask, Some(Signal::Interrupt | Signal::Quit));
-            let pagers = is_key && terminal::is_lent();
-            std::future::ready(!pagers)
+            std::future::ready(!(is_key && terminal::is_pagers()))
         });
         streams.push(
             received

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
 use std::thread::ThreadId;
 
 use crossterm::event::{
@@ -34,8 +34,46 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether a pager has it.
 static LENT: AtomicBool = AtomicBool::new(false);
 
-/// Whether the terminal is lent to a pager, so that Ctrl-C on it means the pager.
-pub(super) fn is_lent() -> bool {
+/// Whether a key that is a signal was pressed since it was lent, and nobody has heard of that yet.
+static PRESSED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Whether that was the pager's, which has gone before we heard of it.
+static OWED: AtomicBool = AtomicBool::new(false);
+
+/// Notes signals as they come: whose they are cannot be told any more when they are heard of.
+///
+/// # Errors
+///
+/// Fails where the handlers cannot be installed.
+pub(super) fn note_keys() -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::clone(&PRESSED))?;
+    }
+    Ok(())
+}
+
+/// Whether the Ctrl-C that is heard of now means, or meant, the pager. While the terminal is ours it
+/// is a key and no signal.
+pub(super) fn is_pagers() -> bool {
+    if is_lent() {
+        PRESSED.store(false, Ordering::SeqCst);
+        return true;
+    }
+    OWED.swap(false, Ordering::SeqCst)
+}
+
+fn begin_loan() {
+    PRESSED.store(false, Ordering::SeqCst);
+    LENT.store(true, Ordering::SeqCst);
+}
+
+fn end_loan() {
+    let is_pressed = PRESSED.swap(false, Ordering::SeqCst);
+    OWED.store(is_pressed, Ordering::SeqCst);
+    LENT.store(false, Ordering::SeqCst);
+}
+
+fn is_lent() -> bool {
     LENT.load(Ordering::SeqCst)
 }
 
@@ -293,7 +331,7 @@ impl Front for Tty {
 
     fn lend(&mut self, file: PathBuf) -> BoxFuture<'static, Result<(), String>> {
         self.close();
-        LENT.store(true, Ordering::SeqCst);
+        begin_loan();
         let file = Temporary(file);
         let pager = std::env::var("PAGER").ok();
         let pager = pager.filter(|pager| !pager.trim().is_empty());
@@ -322,7 +360,7 @@ impl Front for Tty {
     }
 
     fn take_back(&mut self) -> io::Result<Size> {
-        LENT.store(false, Ordering::SeqCst);
+        end_loan();
         self.enter_again()
     }
 }
@@ -373,6 +411,22 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_was_pressed_in_the_pager_is_the_pagers_whenever_it_is_heard_of() {
+        let press = || PRESSED.store(true, Ordering::SeqCst);
+        begin_loan();
+        press();
+        assert!(is_pagers());
+        end_loan();
+        assert!(!is_pagers(), "it was heard of before");
+        begin_loan();
+        press();
+        end_loan();
+        assert!(is_pagers());
+        press();
+        assert!(!is_pagers());
+    }
 
     #[test]
     fn what_is_entered_is_left() {
