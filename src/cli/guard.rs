@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::args::Guard;
 use super::output::{Ended, Failure};
 use crate::bootstrap::{Context, Options};
-use crate::config;
 use crate::domain::exit::Exit;
 use crate::domain::hook::Step;
 use crate::domain::id::RunId;
@@ -85,8 +84,7 @@ pub(super) async fn take_over(options: &Options, args: &Guard) -> Result<Ended, 
         );
         return Ok(Ended::with(Exit::Ok));
     }
-    let has_stacks = |harness: &config::Harness| !harness.stacks.is_empty();
-    if harness.config.harness.as_ref().is_some_and(has_stacks) {
+    if !harness.config.harness_stacks().is_empty() {
         wait_for_engine(&harness, &mut log).await;
     }
     let request = Request {

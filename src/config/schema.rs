@@ -208,6 +208,12 @@ pub enum RunIn {
 }
 
 impl Config {
+    /// [`Harness::stacks`]; none where there is no harness.
+    pub fn harness_stacks(&self) -> &[StackName] {
+        let harness = self.harness.as_ref();
+        harness.map_or(&[], |harness| &harness.stacks)
+    }
+
     /// What holds where there is no file: every compose project is listed and protected, and
     /// replays are found where they usually are.
     pub fn without_file(directory: &Path) -> Self {

@@ -265,22 +265,12 @@ pub fn changes(before: &Fingerprint, after: &Fingerprint) -> Vec<Change> {
             _ => diff.tell(&subject, "", Value::Absent, Value::Hashed),
         }
     }
-    let is_file_unknown =
-        |name: &String| before.unknown.has_file(name) || after.unknown.has_file(name);
-    let is_replay_unknown =
-        |name: &String| before.unknown.replays.has(name) || after.unknown.replays.has(name);
-    for name in names(&before.files, &after.files) {
-        let (before, after) = (before.files.get(name), after.files.get(name));
-        if both(before, after) || !is_file_unknown(name) {
-            diff.hash(&Subject::File(name.clone()), "", before, after);
-        }
-    }
-    for name in names(&before.replays, &after.replays) {
-        let (before, after) = (before.replays.get(name), after.replays.get(name));
-        if both(before, after) || !is_replay_unknown(name) {
-            diff.hash(&Subject::Replay(name.clone()), "", before, after);
-        }
-    }
+    diff.subjects(Subject::File, (&before.files, &after.files), |name| {
+        before.unknown.has_file(name) || after.unknown.has_file(name)
+    });
+    diff.subjects(Subject::Replay, (&before.replays, &after.replays), |name| {
+        before.unknown.replays.has(name) || after.unknown.replays.has(name)
+    });
     diff.head(before.head.as_ref(), after.head.as_ref());
     diff.engine(before.engine.as_ref(), after.engine.as_ref());
     for (what, before, after) in [
@@ -348,6 +338,21 @@ impl Diff {
         };
         if before != after && (self.comparable || !both(before, after)) {
             self.tell(subject, what, value(before), value(after));
+        }
+    }
+
+    /// What has a hash and nothing else. One side alone says nothing of what the other could not know.
+    fn subjects(
+        &mut self,
+        subject: fn(String) -> Subject,
+        (before, after): (&BTreeMap<String, Hash>, &BTreeMap<String, Hash>),
+        is_unknown: impl Fn(&str) -> bool,
+    ) {
+        for name in names(before, after) {
+            let (before, after) = (before.get(name), after.get(name));
+            if both(before, after) || !is_unknown(name) {
+                self.hash(&subject(name.clone()), "", before, after);
+            }
         }
     }
 

@@ -178,10 +178,8 @@ impl Harness {
 
     /// What `up` boots, in this order.
     pub(super) fn stacks(&self) -> Vec<&Stack> {
-        let harness = self.config.harness.as_ref();
-        harness
-            .iter()
-            .flat_map(|harness| &harness.stacks)
+        let names = self.config.harness_stacks().iter();
+        names
             .filter_map(|name| self.config.scope.stack(name))
             .collect()
     }
@@ -228,12 +226,7 @@ impl Harness {
                 name: self.config.name.clone(),
                 root: self.config.root.clone(),
                 scope: self.config.scope.clone(),
-                harness: self
-                    .config
-                    .harness
-                    .as_ref()
-                    .map(|harness| harness.stacks.clone())
-                    .unwrap_or_default(),
+                harness: self.config.harness_stacks().to_vec(),
             },
         );
         let guard = self.post_guard(&request, run, found_up, record.as_deref(), sink);

@@ -71,9 +71,7 @@ impl Steps<'_> {
         if let Some(printing) = printing
             && let Err(error) = printing.finish(self.control).await
         {
-            sink.emit(RunEventKind::Note(format!(
-                "what the run ran against is not written down: {error}"
-            )));
+            sink.emit(not_printed(&error));
         }
         if let Some(changes) = changes {
             self.run_again(changes, hooks, &mut attempts, sink).await?;
@@ -131,9 +129,7 @@ impl Steps<'_> {
                 self.recorder.map(|recorder| recorder.turns.clone()),
             )),
             Err(error) => {
-                sink.emit(RunEventKind::Note(format!(
-                    "what the run ran against is not written down: {error}"
-                )));
+                sink.emit(not_printed(&error));
                 None
             }
         }
@@ -282,4 +278,10 @@ impl Steps<'_> {
         let outcome = wait_until_ready(engine, &readiness, self.control, &mut |_| {}).await?;
         Ok(outcome == StepOutcome::Done)
     }
+}
+
+fn not_printed(error: &std::io::Error) -> RunEventKind {
+    RunEventKind::Note(format!(
+        "what the run ran against is not written down: {error}"
+    ))
 }

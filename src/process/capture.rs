@@ -41,8 +41,6 @@ pub struct Capture {
     on_disk: u64,
     /// Bytes that did not reach the disk: over the cap, or a failed write.
     not_on_disk: u64,
-    /// A write has failed.
-    is_full: bool,
 }
 
 /// Stands on disk in the place of bytes that are missing there.
@@ -118,7 +116,6 @@ impl Capture {
             times: Times::new(),
             on_disk: 0,
             not_on_disk: 0,
-            is_full: false,
         }
     }
 
@@ -149,7 +146,6 @@ impl Capture {
             Disk::File(_, file) => self.not_on_disk == 0 && file.write_all(&bytes[..take]).is_ok(),
             Disk::Failed => false,
         };
-        self.is_full |= !is_written && take > 0 && self.not_on_disk == 0;
         let written = if is_written { take } else { 0 };
         self.on_disk += written as u64;
         self.not_on_disk += (bytes.len() - written) as u64;
@@ -161,7 +157,8 @@ impl Capture {
             return;
         };
         let missing = usize::try_from(self.not_on_disk).unwrap_or(usize::MAX);
-        if missing == 0 || self.is_full {
+        // Where the cap was not reached a write has failed.
+        if missing == 0 || self.on_disk < self.limits.disk {
             return;
         }
         let tail = &*self.tail.make_contiguous();

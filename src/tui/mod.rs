@@ -118,11 +118,7 @@ fn setup(context: &Context, color: bool) -> Setup {
         scope: config.scope.clone(),
         harness: match &context.recording {
             Some(opened) => opened.recording.harness.clone(),
-            None => config
-                .harness
-                .as_ref()
-                .map(|harness| harness.stacks.clone())
-                .unwrap_or_default(),
+            None => config.harness_stacks().to_vec(),
         },
         has_hooks: config.harness.is_some(),
         zone: TimeZone::system(),
